@@ -1,0 +1,123 @@
+//! The schema registry as the rest of the system sees it, and its core rules.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::schema::{Reference, Schema};
+
+/// Compatibility levels of a subject, in Schema Registry's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Compatibility {
+    /// Anything goes.
+    None,
+    /// New readers read data of the latest version.
+    Backward,
+    /// New readers read data of all versions.
+    BackwardTransitive,
+    /// Readers of the latest version read new data.
+    Forward,
+    /// Readers of all versions read new data.
+    ForwardTransitive,
+    /// Both ways, latest version.
+    Full,
+    /// Both ways, all versions.
+    FullTransitive,
+}
+
+/// A schema as the registry knows it.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Global id, from 1.
+    pub id: u32,
+    /// The schema.
+    pub schema: Schema,
+}
+
+/// One version of a subject.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The subject.
+    pub subject: String,
+    /// From 1, never reused.
+    pub version: u32,
+    /// What it holds.
+    pub registered: Arc<Registered>,
+}
+
+/// Why the registry refused or could not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No such subject.
+    #[error("subject {0:?} is not registered")]
+    UnknownSubject(String),
+    /// No such version.
+    #[error("subject {subject:?} has no version {version}")]
+    UnknownVersion {
+        /// The subject.
+        subject: String,
+        /// The version asked for.
+        version: u32,
+    },
+    /// No such id.
+    #[error("no schema has id {0}")]
+    UnknownId(u32),
+    /// The text is no schema, or breaks a limit.
+    #[error("{0}")]
+    Invalid(String),
+    /// The new version breaks the subject's compatibility level: one sentence per difference.
+    #[error("schema is not {level:?} compatible with version {version} of {subject:?}: {}", differences.join("; "))]
+    Incompatible {
+        /// The subject.
+        subject: String,
+        /// The version it was compared with.
+        version: u32,
+        /// The level in force.
+        level: Compatibility,
+        /// Each names the field and the rule.
+        differences: Vec<String>,
+    },
+    /// The registry or its store can't answer now.
+    #[error("the schema registry is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// What publishing, converting and the command need of a registry, embedded or remote.
+#[async_trait]
+pub trait Registry: Send + Sync + 'static {
+    /// The schema of an id. Ids are immutable: answers may be kept for ever.
+    async fn by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError>;
+    /// The latest version of a subject.
+    async fn latest(&self, subject: &str) -> Result<Arc<Version>, RegistryError>;
+    /// One version of a subject.
+    async fn version(&self, subject: &str, version: u32) -> Result<Arc<Version>, RegistryError>;
+    /// All subjects, sorted.
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError>;
+    /// The versions of a subject, ascending.
+    async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError>;
+    /// Registers `text` under `subject`, if its level allows; the same text again answers the existing version.
+    async fn register(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+    ) -> Result<Arc<Version>, RegistryError>;
+    /// Dry run of [`Registry::register`]: the differences that would refuse it, empty if none.
+    async fn check(&self, subject: &str, text: &str, references: &[Reference]) -> Result<Vec<String>, RegistryError>;
+    /// The level in force for a subject (`None`: the global one).
+    async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError>;
+    /// Sets a subject's level (`None`: the global one).
+    async fn set_compatibility(&self, subject: Option<&str>, level: Compatibility) -> Result<(), RegistryError>;
+}
+
+/// Where the embedded registry keeps its state: a durable map from small keys to small values.
+///
+/// Keys sort bytewise. `put` is durable when it returns, and atomic over all its pairs.
+pub trait RegistryStore: Send + Sync + 'static {
+    /// All pairs, in key order.
+    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError>;
+    /// Writes all pairs at once.
+    fn put(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), RegistryError>;
+}

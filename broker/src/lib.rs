@@ -1,0 +1,319 @@
+//! How records move: one trait over Apache Kafka, the embedded log on disk, and a simulated log with faults.
+//!
+//! Everything is batch-first: a produce call takes a request's records and completes once; a consumer hands out slices
+//! of records. Assignments carry an epoch, so that results of an older assignment can be told from current ones.
+
+pub mod record;
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+pub use record::{Headers, NewRecord, Offset, Receipt, Record, TimestampType, TopicPartition};
+
+/// Number of an assignment of a partition to a consumer. Grows with every assignment within a process.
+pub type Epoch = u64;
+
+/// One result per record of a [`Log::produce`] call, in its order.
+pub type Receipts = Vec<Result<Receipt, ProduceError>>;
+
+/// Completes once, when the outcome of every record of one produce call is known.
+pub type PendingReceipts = Pin<Box<dyn Future<Output = Receipts> + Send + 'static>>;
+
+/// A partitioned, durable log.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Stable identity of the cluster (Kafka's cluster id; of `local://`, made when it was created).
+    fn cluster_id(&self) -> &str;
+
+    /// Creates a topic. Its name: `[A-Za-z0-9._-]{1,249}`, not `.` or `..`.
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError>;
+    /// Deletes a topic with its records and committed offsets.
+    async fn delete_topic(&self, topic: &str) -> Result<(), LogError>;
+    /// Raises the number of partitions; fewer than there are is [`LogError::Invalid`].
+    async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError>;
+    /// All topics, sorted by name, internal ones included.
+    async fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
+    /// One topic, or [`LogError::UnknownTopic`].
+    async fn topic(&self, topic: &str) -> Result<TopicInfo, LogError>;
+
+    /// Low (first kept) and high (next to be written) offset.
+    async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError>;
+    /// First offset whose timestamp is at or after `timestamp_ms`; `None` if there is none.
+    async fn offset_for_time(&self, part: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, LogError>;
+    /// Reads without a group: records from `from` on, at most `max_records` and about `max_bytes` (at least one
+    /// record if there is one). Empty at the high watermark. Below the low watermark: [`LogError::OffsetOutOfRange`].
+    async fn read(
+        &self,
+        part: &TopicPartition,
+        from: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, LogError>;
+
+    /// Takes all records or, with an error, none. Never waits for room. Each partition keeps the order of the call.
+    /// The records go on their way even if the returned future is dropped.
+    fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError>;
+    /// What waits for receipts now, and the limits.
+    fn queue(&self) -> QueueUsage;
+
+    /// Joins a consumer group.
+    async fn subscribe(&self, spec: GroupSpec) -> Result<Box<dyn Consumer>, LogError>;
+    /// Committed offsets and metadata of a group, whether or not it has members.
+    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError>;
+    /// Sets offsets of a group **without members** (else [`LogError::GroupNotEmpty`]); `None` forgets one.
+    async fn set_committed(&self, group: &str, offsets: &[(TopicPartition, Option<Committed>)])
+    -> Result<(), LogError>;
+
+    /// Whether the log can take and give records now; the reason if not.
+    async fn health(&self) -> Result<(), LogError>;
+    /// Finishes what was accepted, then refuses everything. Idempotent.
+    async fn close(&self) -> Result<(), LogError>;
+}
+
+/// One member of a consumer group. Offsets are never committed by themselves.
+#[async_trait]
+pub trait Consumer: Send {
+    /// The next thing that happens. Cancel-safe. Waits at most `wait` for records, then [`Polled::Idle`].
+    async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError>;
+    /// Starts reading a partition from `offset`. A newly assigned partition hands out nothing before its first seek.
+    fn seek(&mut self, part: &TopicPartition, offset: Offset) -> Result<(), LogError>;
+    /// Stops handing out records of these partitions (records already handed out are the caller's).
+    fn pause(&mut self, parts: &[TopicPartition]) -> Result<(), LogError>;
+    /// Goes on after [`Consumer::pause`], at the position reached.
+    fn resume(&mut self, parts: &[TopicPartition]) -> Result<(), LogError>;
+    /// A handle that commits while the owner polls.
+    fn committer(&self) -> Arc<dyn Committer>;
+    /// Leaves the group. Partitions still assigned count as given back.
+    async fn close(self: Box<Self>) -> Result<(), LogError>;
+}
+
+/// Commits offsets for the member it came from.
+#[async_trait]
+pub trait Committer: Send + Sync {
+    /// Commits one position with metadata (at most 4,000 bytes), fsynced or acknowledged when it returns. A commit
+    /// under an older assignment is [`CommitError::Fenced`]. The same offset with other metadata is stored too.
+    async fn commit(&self, part: &TopicPartition, epoch: Epoch, committed: &Committed) -> Result<(), CommitError>;
+}
+
+/// What a consumer has to tell.
+#[derive(Debug)]
+pub enum Polled {
+    /// Records of one partition, ascending offsets.
+    Records {
+        /// The assignment they belong to.
+        epoch: Epoch,
+        /// Not empty.
+        records: Vec<Record>,
+    },
+    /// Everything below `offset` has been handed out, and nothing stands above it now. Told once per arrival.
+    Eof {
+        /// Partition.
+        part: TopicPartition,
+        /// Its assignment.
+        epoch: Epoch,
+        /// The high watermark reached.
+        offset: Offset,
+    },
+    /// New partitions of this member. They hand out nothing before [`Consumer::seek`].
+    Assigned(Vec<Assigned>),
+    /// These partitions must be given back: the group waits for [`Revoke::done`] (or its drop) up to the deadline.
+    Revoke(Revoke),
+    /// These partitions are someone else's already: commit nothing.
+    Lost(Vec<TopicPartition>),
+    /// Nothing within the time given.
+    Idle,
+}
+
+/// A partition that a member was given.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// Partition.
+    pub part: TopicPartition,
+    /// This assignment's number.
+    pub epoch: Epoch,
+    /// Identity of the topic, if the log can tell it.
+    pub topic_id: Option<Arc<str>>,
+    /// What the group has committed for it.
+    pub committed: Option<Committed>,
+}
+
+/// A request to give partitions back.
+#[derive(Debug)]
+pub struct Revoke {
+    /// Which.
+    pub parts: Vec<TopicPartition>,
+    pub(crate) reply: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Revoke {
+    /// For backends: the request, and the receiver that resolves when it was answered or dropped.
+    pub fn new(parts: Vec<TopicPartition>) -> (Self, tokio::sync::oneshot::Receiver<()>) {
+        let (reply, done) = tokio::sync::oneshot::channel();
+        (Self { parts, reply: Some(reply) }, done)
+    }
+
+    /// The partitions are given back; nothing of them will be committed any more.
+    pub fn done(mut self) {
+        if let Some(reply) = self.reply.take() {
+            // The group may have gone on without us; then nobody listens, and nothing is owed.
+            let _ = reply.send(());
+        }
+    }
+}
+
+/// A committed position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Next offset to read.
+    pub offset: Offset,
+    /// Free text of the committer, e.g. a flush intent.
+    pub metadata: String,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    /// Name.
+    pub name: String,
+    /// Partitions, 1 to 10,000.
+    pub partitions: i32,
+    /// Kafka's topic settings by name (`retention.ms`, `retention.bytes`, `max.message.bytes`, …). A backend refuses
+    /// what it does not know.
+    pub config: BTreeMap<String, String>,
+}
+
+/// A topic as it is.
+#[derive(Clone, Debug)]
+pub struct TopicInfo {
+    /// Name.
+    pub name: Arc<str>,
+    /// Identity: another one after delete and create. `None` where the log can't tell.
+    pub id: Option<Arc<str>>,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Settings that were given, by Kafka's names.
+    pub config: BTreeMap<String, String>,
+}
+
+/// A partition's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// First offset still kept.
+    pub low: Offset,
+    /// Next offset to be written.
+    pub high: Offset,
+}
+
+/// How full the producer's queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueUsage {
+    /// Records waiting for their receipt.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Limit.
+    pub max_records: usize,
+    /// Limit.
+    pub max_bytes: usize,
+}
+
+/// Membership in a consumer group.
+#[derive(Clone, Debug)]
+pub struct GroupSpec {
+    /// Group id.
+    pub group: String,
+    /// Topics by exact name; [`GroupSpec::all_topics`] adds to them.
+    pub topics: Vec<String>,
+    /// Also every topic that [`is_internal`] does not name; new ones join within 10 s.
+    pub all_topics: bool,
+    /// Topics never taken by `all_topics` (the DLQ's).
+    pub except: Vec<String>,
+    /// How long a rebalance waits for [`Revoke::done`].
+    pub revoke_timeout: Duration,
+}
+
+/// Names that `topics: ["*"]` never matches: `__*` and `replay.*`.
+pub fn is_internal(topic: &str) -> bool {
+    topic.starts_with("__") || topic.starts_with("replay.")
+}
+
+/// Why a record was not, or maybe not, stored. Variants by what the caller must do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProduceError {
+    /// Back-pressure: try again later. Certainly not stored.
+    #[error("the producer queue is full")]
+    QueueFull,
+    /// No such topic or partition. Certainly not stored.
+    #[error("topic {0:?} does not exist")]
+    UnknownTopic(String),
+    /// The record is over the topic's limit. Certainly not stored.
+    #[error("the record has {bytes} bytes, over the limit of {max}")]
+    TooLarge {
+        /// Bytes of key, value and headers.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The record is refused for what it is. Certainly not stored.
+    #[error("the log refuses the record: {0}")]
+    Invalid(String),
+    /// The log can't take records now. Certainly not stored.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+    /// No answer: it may be stored.
+    #[error("it is not known whether the record was stored: {0}")]
+    Unknown(String),
+}
+
+/// Why the log did not do as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// No such topic or partition.
+    #[error("topic {0:?} does not exist")]
+    UnknownTopic(String),
+    /// Already there.
+    #[error("topic {0:?} exists already")]
+    TopicExists(String),
+    /// The offset is outside what the log keeps.
+    #[error("offset {offset} of {part} is outside {low}..{high}")]
+    OffsetOutOfRange {
+        /// Partition.
+        part: TopicPartition,
+        /// Asked for.
+        offset: Offset,
+        /// Low watermark.
+        low: Offset,
+        /// High watermark.
+        high: Offset,
+    },
+    /// The group still has members.
+    #[error("group {0:?} has members: stop them first")]
+    GroupNotEmpty(String),
+    /// The request makes no sense; the text says why and what would.
+    #[error("{0}")]
+    Invalid(String),
+    /// Can't be reached or used now; trying again may help.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+    /// Broken beyond retry: the process must end and recover at its next start.
+    #[error("the log is broken: {0}")]
+    Fatal(String),
+    /// It was closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// Why a commit did not count.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The partition is not ours any more: drop its state. An ordinary outcome of a rebalance.
+    #[error("the partition was reassigned")]
+    Fenced,
+    /// It may or may not have been stored: send the same again.
+    #[error("no answer to the commit: {0}")]
+    Unknown(String),
+    /// Certainly not stored; trying again may help.
+    #[error("the commit failed: {0}")]
+    Unavailable(String),
+}
