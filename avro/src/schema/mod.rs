@@ -3,7 +3,21 @@
 //! Everything else in this crate (encoder, walk, decoders, compatibility) works on [`Schema::node`], so named
 //! references are resolved exactly once, and recursion is an index that points backwards.
 
-use std::sync::Arc;
+mod canonical;
+mod defaults;
+mod error;
+pub mod limits;
+mod logical;
+mod names;
+mod parse;
+mod resolve;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub use error::SchemaError;
 
 /// Index of a node in its schema. The root is [`Schema::root`].
 pub type NodeId = u32;
@@ -17,8 +31,43 @@ pub(crate) struct Inner {
     pub(crate) text: String,
     pub(crate) references: Vec<Reference>,
     pub(crate) canonical: String,
+    pub(crate) fingerprint: [u8; 32],
     pub(crate) nodes: Vec<Node>,
     pub(crate) root: NodeId,
+    /// Aliases of fixed types, which have no room for them in their node.
+    pub(crate) fixed_aliases: HashMap<NodeId, Vec<Arc<str>>>,
+}
+
+impl Node {
+    /// The full name of a named type.
+    pub fn full_name(&self) -> Option<&Arc<str>> {
+        match self {
+            Node::Record { name, .. } | Node::Enum { name, .. } => Some(name),
+            Node::Fixed(name, _) | Node::UuidFixed(name) | Node::Duration(name) => Some(name),
+            Node::Decimal { fixed: Some((name, _)), .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The type's name in the specification, without its logical type: `int`, `record`, `union` and so on.
+    pub fn base_type(&self) -> &'static str {
+        match self {
+            Node::Null => "null",
+            Node::Boolean => "boolean",
+            Node::Int | Node::Date | Node::Time(TimeUnit::Millis) => "int",
+            Node::Long | Node::Time(_) | Node::Timestamp(_) | Node::LocalTimestamp(_) => "long",
+            Node::Float => "float",
+            Node::Double => "double",
+            Node::Bytes | Node::Decimal { fixed: None, .. } => "bytes",
+            Node::String | Node::UuidString => "string",
+            Node::Fixed(..) | Node::UuidFixed(_) | Node::Duration(_) | Node::Decimal { .. } => "fixed",
+            Node::Enum { .. } => "enum",
+            Node::Array(_) => "array",
+            Node::Map(_) => "map",
+            Node::Record { .. } => "record",
+            Node::Union(_) => "union",
+        }
+    }
 }
 
 /// A schema that another one names (Schema Registry's `references`), already resolved to its text.
@@ -136,6 +185,48 @@ pub struct Field {
 }
 
 impl Schema {
+    /// Parses and checks a schema. `references` must hold every schema that `text`, or one of them, names (in any
+    /// order). The limits of [`limits`] hold for all of them together.
+    ///
+    /// # Errors
+    /// What is wrong first, with its place and what would mend it.
+    pub fn parse(text: &str, references: &[Reference]) -> Result<Schema, SchemaError> {
+        let table = parse::parse(text, references)?;
+        let canonical = canonical::canonical(&table.nodes, table.root);
+        Ok(Schema(Arc::new(Inner {
+            text: text.to_owned(),
+            references: references.to_vec(),
+            fingerprint: canonical::fingerprint(&canonical),
+            canonical,
+            nodes: table.nodes,
+            root: table.root,
+            fixed_aliases: table.fixed_aliases,
+        })))
+    }
+
+    /// The Parsing Canonical Form of the specification, with referenced types written out where they are first used.
+    pub fn canonical(&self) -> &str {
+        &self.0.canonical
+    }
+
+    /// SHA-256 of [`Schema::canonical`].
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.0.fingerprint
+    }
+
+    /// The full name of the root, if it is a named type.
+    pub fn full_name(&self) -> Option<&str> {
+        self.node(self.root()).full_name().map(|name| &**name)
+    }
+
+    /// Full names of the aliases of a named type; empty for any other.
+    pub fn aliases(&self, id: NodeId) -> &[Arc<str>] {
+        match self.node(id) {
+            Node::Record { aliases, .. } | Node::Enum { aliases, .. } => aliases,
+            _ => self.0.fixed_aliases.get(&id).map_or(&[], |aliases| aliases),
+        }
+    }
+
     /// The root node's index.
     pub fn root(&self) -> NodeId {
         self.0.root
