@@ -3,13 +3,36 @@
 //! Everything is batch-first: a produce call takes a request's records and completes once; a consumer hands out slices
 //! of records. Assignments carry an epoch, so that results of an older assignment can be told from current ones.
 
+pub mod config;
+mod group;
+pub mod local;
+pub mod partition;
 pub mod record;
+mod sync;
+pub mod topic;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 pub use record::{Headers, NewRecord, Offset, Receipt, Record, TimestampType, TopicPartition};
+
+/// A log that [`open`] opened, and where the embedded schema registry keeps its state beside it.
+pub struct Opened {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// For `forebay_avro::registry::Embedded`.
+    pub registry_store: Arc<dyn forebay_avro::registry::RegistryStore>,
+}
+
+/// Opens the log that the configuration names.
+pub async fn open(broker: &config::BrokerSettings, producer: config::ProducerSettings) -> Result<Opened, LogError> {
+    let settings = local::LocalSettings::new(broker, producer);
+    // Recovery reads the journal; that may take a while.
+    let opened = tokio::task::spawn_blocking(|| local::LocalLog::open(settings)).await;
+    let log = opened.map_err(|error| LogError::Fatal(format!("opening the log failed: {error}")))??;
+    Ok(Opened { registry_store: log.registry_store(), log })
+}
 
 /// Number of an assignment of a partition to a consumer. Grows with every assignment within a process.
 pub type Epoch = u64;
@@ -51,8 +74,11 @@ pub trait Log: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<Record>, LogError>;
 
-    /// Takes all records or, with an error, none. Never waits for room. Each partition keeps the order of the call.
-    /// The records go on their way even if the returned future is dropped.
+    /// Takes the records of a request, or refuses them all at once: [`ProduceError::QueueFull`] or
+    /// [`ProduceError::Unavailable`]. What is wrong with a single record ([`ProduceError::UnknownTopic`],
+    /// [`ProduceError::TooLarge`], [`ProduceError::Invalid`]) comes as its receipt; the others are stored. Never waits
+    /// for room. Each partition keeps the order of the call. The records go on their way even if the returned future is
+    /// dropped.
     fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError>;
     /// What waits for receipts now, and the limits.
     fn queue(&self) -> QueueUsage;

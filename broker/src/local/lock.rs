@@ -1,0 +1,64 @@
+//! One process per log directory: a locked file that names its holder.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use crate::LogError;
+
+/// Beside the database's own lock, which can't say who holds it.
+const FILE: &str = "forebay.lock";
+
+/// Held as long as this lives; the operating system lets go when the process dies, however it dies.
+pub(super) struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl DirLock {
+    /// Takes the lock, or says who holds it. `dir` exists.
+    pub fn take(dir: &Path) -> Result<Self, LogError> {
+        let path = dir.join(FILE);
+        let fail = |error: std::io::Error| LogError::Unavailable(format!("{} can't be used: {error}", path.display()));
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LogError::Unavailable(held(dir, &mut file))),
+            Err(TryLockError::Error(error)) => return Err(fail(error)),
+        }
+        // Only a hint for people: the lock itself is what counts.
+        file.set_len(0).map_err(fail)?;
+        file.seek(SeekFrom::Start(0)).map_err(fail)?;
+        writeln!(file, "{}", std::process::id()).map_err(fail)?;
+        Ok(Self(file))
+    }
+}
+
+fn held(dir: &Path, file: &mut File) -> String {
+    let mut pid = String::new();
+    let holder = match file.take(32).read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse::<u32>().ok()) {
+        Some(pid) if pid == std::process::id() => "this very process".to_owned(),
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    };
+    format!(
+        "the log in {} is in use by {holder}: stop that first, or talk to its API (--api URL); \
+         one process at a time can open it",
+        dir.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_holds_it_and_the_lock_goes_with_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirLock::take(dir.path()).unwrap();
+        let error = DirLock::take(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("this very process") && error.contains("--api"), "{error}");
+        drop(first);
+        DirLock::take(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,294 @@
+//! `local://DIR`: a durable log of one process in a directory, on an embedded LSM store (fjall).
+//!
+//! One database per directory, one keyspace per topic (`keys.rs`, `format.rs`), one writer thread (`writer.rs`) that
+//! assigns offsets and fsyncs commit groups. Records can be read only after their fsync. An I/O error while writing
+//! ends the log: the process must end and recover at its next start.
+
+mod admin;
+mod format;
+mod index;
+mod keys;
+mod lock;
+mod open;
+mod queue;
+mod read;
+mod registry;
+mod retention;
+mod space;
+mod state;
+mod store;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use self::{
+    queue::{Charge, Refused},
+    state::Shared,
+    writer::{Append, Encoded, Job},
+};
+use crate::{
+    Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
+    Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
+    config::{BrokerSettings, BrokerUrl, ProducerSettings},
+    group::Coordinator,
+    partition::{self, Sticky},
+    sync::{lock, read as read_lock},
+};
+
+/// What an embedded log needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// Its directory; made if missing.
+    pub dir: PathBuf,
+    /// How long records wait for others to share an fsync.
+    pub group_commit: Duration,
+    /// Bytes of recently read blocks in memory.
+    pub cache_bytes: u64,
+    /// Between two looks for expired records.
+    pub retention_check: Duration,
+    /// Free disk below which records are refused.
+    pub min_free_bytes: u64,
+    /// The queue before the writer.
+    pub producer: ProducerSettings,
+}
+
+impl LocalSettings {
+    /// From the resolved `broker:` and `producer:` of the configuration.
+    pub fn new(broker: &BrokerSettings, producer: ProducerSettings) -> Self {
+        let BrokerUrl::Local(dir) = &broker.url;
+        Self {
+            dir: dir.clone(),
+            group_commit: broker.group_commit,
+            cache_bytes: broker.cache_bytes,
+            retention_check: broker.retention_check,
+            min_free_bytes: broker.min_free_bytes,
+            producer,
+        }
+    }
+}
+
+/// An open log directory. The directory is free for others when this, and every consumer and future of it, is gone.
+pub struct LocalLog {
+    shared: Arc<Shared>,
+    groups: Arc<Coordinator>,
+    sticky: Sticky,
+    threads: Mutex<Threads>,
+}
+
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    retention: Option<retention::Job>,
+}
+
+impl LocalLog {
+    /// Opens or makes the log in a directory. Reads the journal, so call it off the async runtime
+    /// ([`crate::open`] does).
+    pub fn open(settings: LocalSettings) -> Result<Arc<Self>, LogError> {
+        let shared = open::open(&settings)?;
+        let failed = |error: std::io::Error| LogError::Unavailable(format!("no thread could be started: {error}"));
+        let writer = writer::spawn(shared.clone(), settings.group_commit).map_err(failed)?;
+        let retention = retention::Job::spawn(shared.clone(), settings.retention_check).map_err(failed)?;
+        let groups = Coordinator::new(shared.clone());
+        let threads = Mutex::new(Threads { writer: Some(writer), retention: Some(retention) });
+        tracing::info!(dir = %shared.dir.display(), cluster_id = shared.cluster_id, "The log is open.");
+        Ok(Arc::new(Self { shared, groups, sticky: Sticky::default(), threads }))
+    }
+
+    /// Where the embedded schema registry keeps its state: in the same database.
+    pub fn registry_store(&self) -> Arc<dyn forebay_avro::registry::RegistryStore> {
+        Arc::new(registry::Store::new(self.shared.clone()))
+    }
+
+    /// Ends the threads; what was accepted is written first. Blocks for as long as that takes.
+    fn end(&self) {
+        self.shared.queue.close();
+        let (writer, retention) = {
+            let mut threads = lock(&self.threads);
+            (threads.writer.take(), threads.retention.take())
+        };
+        drop(retention);
+        // A panic of the writer has been told already.
+        let _ = writer.map(JoinHandle::join);
+        self.shared.wake_readers();
+    }
+
+    fn encode(&self, record: NewRecord, call: &mut Option<u32>, now_ms: i64) -> Result<Encoded, ProduceError> {
+        let unknown = |what: String| ProduceError::UnknownTopic(what);
+        let topic = read_lock(&self.shared.topics).get(&record.topic).cloned();
+        let topic = topic.ok_or_else(|| unknown(record.topic.to_string()))?;
+        let bytes = payload_bytes(&record);
+        let max = topic.settings.max_record_bytes.unwrap_or(self.shared.record_bytes);
+        if bytes > max {
+            return Err(ProduceError::TooLarge { bytes, max });
+        }
+        let count = topic.partition_count();
+        let partition = match (record.partition, &record.key) {
+            (Some(partition), _) if (0..count).contains(&partition) => partition,
+            (Some(partition), _) => return Err(unknown(format!("{}-{partition}", record.topic))),
+            (None, Some(key)) => partition::for_key(key, count),
+            (None, None) => partition::for_call(*call.get_or_insert_with(|| self.sticky.next_call()), count),
+        };
+        let timestamp_ms = record.timestamp_ms.unwrap_or(now_ms);
+        let mut value = Vec::with_capacity(bytes + 64);
+        format::encode(&record, timestamp_ms, &mut value).map_err(|error| ProduceError::Invalid(error.to_string()))?;
+        Ok(Encoded { topic, partition, timestamp_ms, value: value.into() })
+    }
+}
+
+impl Drop for LocalLog {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn payload_bytes(record: &NewRecord) -> usize {
+    let length = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+    length(&record.key) + length(&record.value) + record.headers.bytes()
+}
+
+/// Now, ms since the epoch.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[async_trait]
+impl Log for LocalLog {
+    fn cluster_id(&self) -> &str {
+        &self.shared.cluster_id
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
+        let spec = spec.clone();
+        let info = admin::alone(&self.shared, move |shared| admin::create(shared, &spec)).await?;
+        self.groups.topics_changed();
+        Ok(info)
+    }
+
+    async fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        let name = topic.to_owned();
+        admin::alone(&self.shared, move |shared| admin::delete(shared, &name)).await?;
+        self.groups.topics_changed();
+        Ok(())
+    }
+
+    async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError> {
+        let name = topic.to_owned();
+        let info = admin::alone(&self.shared, move |shared| admin::grow(shared, &name, partitions)).await?;
+        self.groups.topics_changed();
+        Ok(info)
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        Ok(read_lock(&self.shared.topics).values().map(|topic| topic.info()).collect())
+    }
+
+    async fn topic(&self, topic: &str) -> Result<TopicInfo, LogError> {
+        Ok(self.shared.topic(topic)?.info())
+    }
+
+    async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError> {
+        Ok(self.shared.partition(part)?.1.watermarks())
+    }
+
+    async fn offset_for_time(&self, part: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, LogError> {
+        let (topic, partition) = self.shared.partition(part)?;
+        let number = part.partition;
+        read::blocking(move || index::offset_for_time(&topic.records, number, partition.watermarks(), timestamp_ms))
+            .await
+    }
+
+    async fn read(
+        &self,
+        part: &TopicPartition,
+        from: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, LogError> {
+        let (topic, partition) = self.shared.partition(part)?;
+        let limit = crate::group::FetchLimit { records: max_records, bytes: max_bytes };
+        Ok(read::fetch(topic, partition, part.partition, from, limit).await?.records)
+    }
+
+    fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError> {
+        let charge = Charge { records: records.len(), bytes: records.iter().map(payload_bytes).sum() };
+        let usage = self.shared.queue.usage();
+        // Looked at before the work of encoding, decided under the lock after it.
+        if usage.records + charge.records > usage.max_records || usage.bytes + charge.bytes > usage.max_bytes {
+            return Err(ProduceError::QueueFull);
+        }
+        let (mut call, now_ms) = (None, now_ms());
+        let records = records.into_iter().map(|record| self.encode(record, &mut call, now_ms)).collect();
+        let (reply, receipts) = oneshot::channel();
+        let pushed = self.shared.queue.push_records(charge, || Job::Append(Append { records, charge, reply }));
+        match pushed {
+            Ok(()) => {}
+            Err(Refused::Full) => return Err(ProduceError::QueueFull),
+            Err(Refused::Closed) => return Err(ProduceError::Unavailable(self.why_closed())),
+        }
+        let count = charge.records;
+        Ok(Box::pin(async move {
+            let lost = |_| vec![Err(ProduceError::Unknown("the writer ended".to_owned())); count];
+            receipts.await.unwrap_or_else(lost)
+        }))
+    }
+
+    fn queue(&self) -> QueueUsage {
+        self.shared.queue.usage()
+    }
+
+    async fn subscribe(&self, spec: GroupSpec) -> Result<Box<dyn Consumer>, LogError> {
+        self.groups.subscribe(spec)
+    }
+
+    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        Ok(lock(&self.shared.committed).get(group).cloned().unwrap_or_default())
+    }
+
+    async fn set_committed(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, Option<Committed>)],
+    ) -> Result<(), LogError> {
+        let frozen = self.groups.freeze_empty(group)?;
+        store::set_committed(&self.shared, group, offsets, frozen).await
+    }
+
+    async fn health(&self) -> Result<(), LogError> {
+        self.shared.usable()?;
+        space::look(&self.shared.dir, self.shared.min_free_bytes).map_err(LogError::Unavailable)
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.shared.queue.close();
+        let threads = {
+            let mut threads = lock(&self.threads);
+            (threads.writer.take(), threads.retention.take())
+        };
+        read::blocking(move || {
+            drop(threads.1);
+            let _ = threads.0.map(JoinHandle::join);
+            Ok(())
+        })
+        .await?;
+        self.shared.wake_readers();
+        Ok(())
+    }
+}
+
+impl LocalLog {
+    fn why_closed(&self) -> String {
+        match self.shared.usable() {
+            Err(error) => error.to_string(),
+            Ok(()) => "it was closed".to_owned(),
+        }
+    }
+}

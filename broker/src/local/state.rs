@@ -1,0 +1,178 @@
+//! What of the log is kept in memory: topics with their bounds, committed offsets, and whether all is well.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, OnceLock, RwLock, Weak,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use fjall::{Database, Keyspace};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{index::RunningMark, lock::DirLock, queue::Queue, writer::Job};
+use crate::{
+    Committed, LogError, Offset, TopicInfo, TopicPartition, Watermarks,
+    sync::{lock, read},
+    topic::TopicSettings,
+};
+
+/// Everything the writer, the readers and the groups share.
+pub(super) struct Shared {
+    /// For what outlives a call: answers of the writer.
+    pub me: Weak<Self>,
+    pub dir: PathBuf,
+    pub cluster_id: String,
+    pub db: Database,
+    pub small: SmallKeyspaces,
+    pub topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
+    pub committed: Mutex<HashMap<String, BTreeMap<TopicPartition, Committed>>>,
+    pub queue: Queue<Job>,
+    pub appended: watch::Sender<u64>,
+    pub record_bytes: usize,
+    pub min_free_bytes: u64,
+    /// Why nothing can be written any more.
+    pub broken: OnceLock<String>,
+    /// Last, so that it outlives the database.
+    pub _lock: DirLock,
+}
+
+/// Keyspaces that every log has once.
+pub(super) struct SmallKeyspaces {
+    pub topics: Keyspace,
+    pub lows: Keyspace,
+    pub groups: Keyspace,
+    pub registry: Keyspace,
+    pub meta: Keyspace,
+}
+
+/// One incarnation of a topic.
+pub(super) struct Topic {
+    pub name: Arc<str>,
+    pub id: Arc<str>,
+    pub config: BTreeMap<String, String>,
+    pub settings: TopicSettings,
+    pub records: Keyspace,
+    /// Grows only.
+    pub partitions: RwLock<Vec<Arc<Partition>>>,
+    pub deleted: AtomicBool,
+}
+
+pub(super) struct Partition {
+    pub low: AtomicI64,
+    /// Moves when records are durable.
+    pub high: AtomicI64,
+    pub tail: Mutex<Tail>,
+}
+
+/// Where the writer appends. Only the writer thread takes this lock for long.
+pub(super) struct Tail {
+    pub next: Offset,
+    /// Computed at the first append after the start.
+    pub mark: Option<RunningMark>,
+}
+
+/// A topic as stored in the keyspace `topics`.
+#[derive(Deserialize, Serialize)]
+pub(super) struct StoredTopic {
+    pub id: String,
+    pub partitions: i32,
+    pub config: BTreeMap<String, String>,
+}
+
+impl Partition {
+    pub fn new(low: Offset, high: Offset) -> Arc<Self> {
+        let tail = Mutex::new(Tail { next: high, mark: None });
+        Arc::new(Self { low: AtomicI64::new(low), high: AtomicI64::new(high), tail })
+    }
+
+    pub fn watermarks(&self) -> Watermarks {
+        // High first: low never passes the high of its time, so a pair is never upside down.
+        let high = self.high.load(Ordering::Acquire);
+        let low = self.low.load(Ordering::Acquire).min(high);
+        Watermarks { low, high }
+    }
+}
+
+impl Topic {
+    pub fn info(&self) -> TopicInfo {
+        TopicInfo {
+            name: self.name.clone(),
+            id: Some(self.id.clone()),
+            partitions: self.partition_count(),
+            config: self.config.clone(),
+        }
+    }
+
+    pub fn partition_count(&self) -> i32 {
+        read(&self.partitions).len() as i32
+    }
+
+    pub fn partition(&self, partition: i32) -> Option<Arc<Partition>> {
+        read(&self.partitions).get(usize::try_from(partition).ok()?).cloned()
+    }
+
+    pub fn stored(&self, partitions: i32) -> StoredTopic {
+        StoredTopic { id: self.id.to_string(), partitions, config: self.config.clone() }
+    }
+}
+
+impl Shared {
+    pub fn topic(&self, name: &str) -> Result<Arc<Topic>, LogError> {
+        read(&self.topics).get(name).cloned().ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    pub fn partition(&self, part: &TopicPartition) -> Result<(Arc<Topic>, Arc<Partition>), LogError> {
+        let topic = self.topic(&part.topic)?;
+        let partition = topic.partition(part.partition).ok_or_else(|| LogError::UnknownTopic(part.to_string()))?;
+        Ok((topic, partition))
+    }
+
+    /// Nothing can be trusted to be written any more: refuse everything, wake everyone.
+    pub fn break_down(&self, reason: String) {
+        tracing::error!(reason, dir = %self.dir.display(), "The log is broken; restart the process to recover it.");
+        // Only the first reason counts.
+        let _ = self.broken.set(reason);
+        self.queue.close();
+        self.wake_readers();
+    }
+
+    pub fn usable(&self) -> Result<(), LogError> {
+        match self.broken.get() {
+            Some(reason) => Err(LogError::Fatal(reason.clone())),
+            None if self.queue.is_closed() => Err(LogError::Closed),
+            None => Ok(()),
+        }
+    }
+
+    pub fn wake_readers(&self) {
+        self.appended.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    pub fn set_committed_now(&self, group: &str, part: TopicPartition, committed: Option<Committed>) {
+        let mut all = lock(&self.committed);
+        let positions = all.entry(group.to_owned()).or_default();
+        match committed {
+            Some(committed) => {
+                positions.insert(part, committed);
+            }
+            None => {
+                positions.remove(&part);
+            }
+        }
+        if positions.is_empty() {
+            all.remove(group);
+        }
+    }
+}
+
+/// What the database says, as a reason.
+pub(super) fn reason(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) => format!("writing to disk failed: {error}"),
+        other => format!("the database failed: {other}"),
+    }
+}

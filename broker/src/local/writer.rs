@@ -1,0 +1,254 @@
+//! The one thread that writes: assigns offsets, gathers commit groups, fsyncs each, then shows and answers.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use fjall::{Keyspace, OwnedWriteBatch, PersistMode, UserValue};
+use tokio::sync::oneshot;
+
+use super::{
+    index::RunningMark,
+    keys,
+    queue::Charge,
+    space::FreeSpace,
+    state::{Partition, Shared, Topic, reason},
+};
+use crate::{Offset, ProduceError, Receipt, Receipts, sync::lock};
+
+/// A commit group is closed when it has so many bytes, however young it is.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Work for the writer.
+pub(super) enum Job {
+    /// Records to append.
+    Append(Append),
+    /// Pairs to write with the next commit group.
+    Put(Put),
+    /// Something that must not run beside writes; a commit group before it is finished first.
+    Alone(Box<dyn FnOnce(&Arc<Shared>) + Send>),
+}
+
+/// The records of one produce call.
+pub(super) struct Append {
+    pub records: Vec<Result<Encoded, ProduceError>>,
+    pub charge: Charge,
+    pub reply: oneshot::Sender<Receipts>,
+}
+
+/// A record ready to be stored.
+pub(super) struct Encoded {
+    pub topic: Arc<Topic>,
+    pub partition: i32,
+    pub timestamp_ms: i64,
+    pub value: UserValue,
+}
+
+/// Small writes that go with a commit group.
+pub(super) struct Put {
+    /// Written only if this topic still exists.
+    pub needs: Option<Arc<Topic>>,
+    /// `None` deletes.
+    pub pairs: Vec<(Keyspace, Vec<u8>, Option<Vec<u8>>)>,
+    /// Runs once with the outcome, after the fsync.
+    pub done: Box<dyn FnOnce(PutOutcome) + Send>,
+}
+
+/// What became of a [`Put`].
+#[derive(Clone, Debug)]
+pub(super) enum PutOutcome {
+    Durable,
+    /// The topic it needs is gone.
+    TopicGone,
+    /// The log broke while it was written: it may be stored.
+    Unknown(String),
+    /// Certainly not stored.
+    Refused(String),
+}
+
+pub(super) fn spawn(shared: Arc<Shared>, group_commit: Duration) -> std::io::Result<JoinHandle<()>> {
+    let free = FreeSpace::new(shared.dir.clone(), shared.min_free_bytes);
+    let mut writer = Writer { shared, group_commit, free };
+    std::thread::Builder::new().name("forebay-log-writer".to_owned()).spawn(move || writer.run())
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    group_commit: Duration,
+    free: FreeSpace,
+}
+
+/// What is written and fsynced together.
+struct Group {
+    batch: OwnedWriteBatch,
+    bytes: usize,
+    appends: Vec<(oneshot::Sender<Receipts>, Receipts, Charge)>,
+    puts: Vec<Box<dyn FnOnce(PutOutcome) + Send>>,
+    moved: Vec<(Arc<Partition>, Offset)>,
+}
+
+/// A panic of the writer must not leave callers waiting for ever.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_down("the writer thread panicked".to_owned());
+            while let Some(job) = self.0.queue.pop(None) {
+                refuse(&self.0, job);
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn run(&mut self) {
+        let _alarm = Alarm(self.shared.clone());
+        while let Some(job) = self.shared.queue.pop(None) {
+            if self.shared.broken.get().is_some() {
+                refuse(&self.shared, job);
+                continue;
+            }
+            self.group_from(job);
+        }
+        self.shared.wake_readers();
+    }
+
+    /// Gathers and commits the group that begins with this job.
+    fn group_from(&mut self, first: Job) {
+        let batch = self.shared.db.batch().durability(Some(PersistMode::SyncAll));
+        let mut group = Group { batch, bytes: 0, appends: Vec::new(), puts: Vec::new(), moved: Vec::new() };
+        let deadline = Instant::now() + self.group_commit;
+        let mut next = Some(first);
+        let mut alone = None;
+        while let Some(job) = next.take() {
+            match job {
+                Job::Append(append) => self.append(&mut group, append),
+                Job::Put(put) => self.put(&mut group, put),
+                Job::Alone(run) => {
+                    alone = Some(run);
+                    break;
+                }
+            }
+            if group.bytes < GROUP_BYTES {
+                next = self.shared.queue.pop(Some(deadline));
+            }
+        }
+        self.commit(group);
+        if let Some(run) = alone {
+            run(&self.shared);
+            self.shared.queue.release_other();
+        }
+    }
+
+    fn append(&mut self, group: &mut Group, append: Append) {
+        let room = self.free.check();
+        let mut receipts = Vec::with_capacity(append.records.len());
+        for record in append.records {
+            receipts.push(match (record, &room) {
+                (Err(error), _) => Err(error),
+                (Ok(_), Err(reason)) => Err(ProduceError::Unavailable(reason.clone())),
+                (Ok(record), Ok(())) => self.append_one(group, record),
+            });
+        }
+        group.appends.push((append.reply, receipts, append.charge));
+    }
+
+    fn append_one(&self, group: &mut Group, record: Encoded) -> Result<Receipt, ProduceError> {
+        let Encoded { topic, partition, timestamp_ms, value } = record;
+        let found = topic.partition(partition).filter(|_| !topic.deleted.load(Ordering::Acquire));
+        let state = found.ok_or_else(|| ProduceError::UnknownTopic(topic.name.to_string()))?;
+        let mut tail = lock(&state.tail);
+        let offset = tail.next;
+        let running = match &mut tail.mark {
+            Some(running) => running,
+            none => {
+                let recovered = RunningMark::recover(&topic.records, partition, state.watermarks())
+                    .map_err(|error| ProduceError::Unavailable(error.to_string()))?;
+                none.insert(recovered)
+            }
+        };
+        if running.due() {
+            group.batch.insert(&topic.records, keys::mark(partition, offset), running.now.encode());
+        }
+        running.add(timestamp_ms, value.len() as u64);
+        group.bytes += value.len();
+        group.batch.insert(&topic.records, keys::record(partition, offset), value);
+        tail.next = offset + 1;
+        drop(tail);
+        match group.moved.iter_mut().find(|(moved, _)| Arc::ptr_eq(moved, &state)) {
+            Some((_, next)) => *next = offset + 1,
+            None => group.moved.push((state, offset + 1)),
+        }
+        Ok(Receipt { partition, offset })
+    }
+
+    fn put(&self, group: &mut Group, put: Put) {
+        if put.needs.is_some_and(|topic| topic.deleted.load(Ordering::Acquire)) {
+            (put.done)(PutOutcome::TopicGone);
+            self.shared.queue.release_other();
+            return;
+        }
+        for (keyspace, key, value) in put.pairs {
+            group.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            match value {
+                Some(value) => group.batch.insert(&keyspace, key, value),
+                None => group.batch.remove(&keyspace, key),
+            }
+        }
+        group.puts.push(put.done);
+    }
+
+    fn commit(&self, group: Group) {
+        crash_point("local.appended");
+        let outcome = group.batch.commit().map_err(|error| reason(&error));
+        crash_point("local.fsynced");
+        match &outcome {
+            Ok(()) => {
+                for (partition, next) in group.moved {
+                    partition.high.store(next, Ordering::Release);
+                }
+                self.shared.wake_readers();
+            }
+            // The disk may hold the group or parts of it: the next start will tell.
+            Err(reason) => self.shared.break_down(reason.clone()),
+        }
+        for done in group.puts {
+            done(outcome.clone().map_or_else(PutOutcome::Unknown, |()| PutOutcome::Durable));
+            self.shared.queue.release_other();
+        }
+        for (reply, mut receipts, charge) in group.appends {
+            if let Err(reason) = &outcome {
+                receipts.iter_mut().filter(|r| r.is_ok()).for_each(|r| *r = Err(ProduceError::Unknown(reason.clone())));
+            }
+            self.shared.queue.release(charge);
+            // The caller may have stopped waiting; the records are stored all the same.
+            let _ = reply.send(receipts);
+        }
+    }
+}
+
+/// Answers a job that the broken log does not take.
+fn refuse(shared: &Shared, job: Job) {
+    let reason = shared.broken.get().cloned().unwrap_or_default();
+    match job {
+        Job::Append(append) => {
+            let refused = append.records.iter().map(|_| Err(ProduceError::Unavailable(reason.clone()))).collect();
+            shared.queue.release(append.charge);
+            let _ = append.reply.send(refused);
+        }
+        Job::Put(put) => {
+            (put.done)(PutOutcome::Refused(reason));
+            shared.queue.release_other();
+        }
+        // Its caller sees its answer channel closed.
+        Job::Alone(_) => shared.queue.release_other(),
+    }
+}
+
+/// A named place where tests of crashes stop the process; nothing without the feature `failpoints`.
+fn crash_point(_name: &'static str) {
+    fail::fail_point!(_name);
+}
