@@ -1,5 +1,6 @@
 //! What the bytes mean: schemas, the registry's rules, JSON to Avro, Avro to JSON and Arrow. No server, no log, no Python.
 
+pub mod compat;
 pub mod event;
 pub mod registry;
 pub mod schema;

@@ -1,18 +1,31 @@
 //! The schema registry as the rest of the system sees it, and its core rules.
 
-use std::sync::Arc;
+mod embedded;
+mod rules;
+mod state;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 
 use crate::schema::{Reference, Schema};
 
+pub use embedded::Embedded;
+pub use state::{MAX_REGISTERED_BYTES, MAX_SCHEMAS, MAX_SUBJECT_BYTES};
+pub use store::MemoryStore;
+
 /// Compatibility levels of a subject, in Schema Registry's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Compatibility {
     /// Anything goes.
     None,
     /// New readers read data of the latest version.
+    #[default]
     Backward,
     /// New readers read data of all versions.
     BackwardTransitive,
@@ -24,6 +37,51 @@ pub enum Compatibility {
     Full,
     /// Both ways, all versions.
     FullTransitive,
+}
+
+impl Compatibility {
+    /// All levels, from the loosest.
+    pub const ALL: [Compatibility; 7] = [
+        Compatibility::None,
+        Compatibility::Backward,
+        Compatibility::BackwardTransitive,
+        Compatibility::Forward,
+        Compatibility::ForwardTransitive,
+        Compatibility::Full,
+        Compatibility::FullTransitive,
+    ];
+
+    /// Its name in Schema Registry's API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Compatibility::None => "NONE",
+            Compatibility::Backward => "BACKWARD",
+            Compatibility::BackwardTransitive => "BACKWARD_TRANSITIVE",
+            Compatibility::Forward => "FORWARD",
+            Compatibility::ForwardTransitive => "FORWARD_TRANSITIVE",
+            Compatibility::Full => "FULL",
+            Compatibility::FullTransitive => "FULL_TRANSITIVE",
+        }
+    }
+}
+
+impl fmt::Display for Compatibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Compatibility {
+    type Err = RegistryError;
+
+    /// Any case is taken.
+    fn from_str(text: &str) -> Result<Self, RegistryError> {
+        let level = Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+        level.ok_or_else(|| {
+            let names = Self::ALL.map(Compatibility::as_str).join(", ");
+            RegistryError::Invalid(format!("compatibility level {text:?} is none of {names}"))
+        })
+    }
 }
 
 /// A schema as the registry knows it.
@@ -68,7 +126,7 @@ pub enum RegistryError {
     #[error("{0}")]
     Invalid(String),
     /// The new version breaks the subject's compatibility level: one sentence per difference.
-    #[error("schema is not {level:?} compatible with version {version} of {subject:?}: {}", differences.join("; "))]
+    #[error("schema is not {level} compatible with version {version} of {subject:?}: {}", differences.join("; "))]
     Incompatible {
         /// The subject.
         subject: String,
@@ -79,6 +137,9 @@ pub enum RegistryError {
         /// Each names the field and the rule.
         differences: Vec<String>,
     },
+    /// The embedded registry holds as much as it may.
+    #[error("the embedded registry is full: {0}; use an external registry for more")]
+    Full(String),
     /// The registry or its store can't answer now.
     #[error("the schema registry is unavailable: {0}")]
     Unavailable(String),

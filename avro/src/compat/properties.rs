@@ -1,0 +1,1 @@
+//! What the check allows, an independent reader must be able to read.

@@ -1,0 +1,25 @@
+//! A store that forgets: for tests and for runs without a directory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{RegistryError, RegistryStore};
+
+/// Keeps the registry's state in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+impl RegistryStore for MemoryStore {
+    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(map.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn put(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), RegistryError> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.extend(pairs.iter().cloned());
+        Ok(())
+    }
+}
