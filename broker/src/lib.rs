@@ -4,6 +4,7 @@
 //! of records. Assignments carry an epoch, so that results of an older assignment can be told from current ones.
 
 pub mod config;
+pub mod dead_letter;
 mod group;
 pub mod local;
 pub mod partition;
