@@ -4,11 +4,14 @@
 //! of records. Assignments carry an epoch, so that results of an older assignment can be told from current ones.
 
 pub mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod dead_letter;
 mod group;
 pub mod local;
 pub mod partition;
 pub mod record;
+pub mod sim;
 mod sync;
 pub mod topic;
 

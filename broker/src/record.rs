@@ -65,7 +65,7 @@ pub enum TimestampType {
 }
 
 /// A record read from the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Where it stands.
     pub part: TopicPartition,

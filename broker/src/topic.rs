@@ -16,7 +16,8 @@ pub const MAX_GROUP_BYTES: usize = 249;
 /// A topic's settings, resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// `retention.ms`: records older than this (by their timestamp) go, ms; `None` (-1): never.
+    /// `retention.ms`: records appended longer ago than this go, ms; `None` (-1): never. Not by their timestamps, as
+    /// Kafka does: old data published today would be gone at once.
     pub retention_ms: Option<i64>,
     /// `retention.bytes`: what each partition keeps at least before the oldest records go; `None` (-1): all.
     pub retention_bytes: Option<u64>,

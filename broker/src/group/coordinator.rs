@@ -145,7 +145,7 @@ impl Coordinator {
         for name in names {
             if let Some(group) = state.groups.get_mut(&name) {
                 let gone = |part: &TopicPartition, owner: &Owner| {
-                    !ids.get(&part.topic).is_some_and(|i| i.id.as_ref() == Some(&owner.topic_id))
+                    ids.get(&part.topic).is_none_or(|info| info.id.as_ref() != Some(&owner.topic_id))
                 };
                 let lost: Vec<_> = group.owned.iter().filter(|(p, o)| gone(p, o)).map(|(p, _)| p.clone()).collect();
                 group.lose(&lost);
@@ -154,13 +154,21 @@ impl Coordinator {
         }
     }
 
-    /// Revokes what `member` would not keep if the group were formed anew without it, then gives it back: a rebalance
-    /// on demand, for simulations.
+    /// Asks every member for all its partitions, then gives them out again: a rebalance on demand, for simulations.
     pub fn shake(self: &Arc<Self>, group: &str) {
         let mut state = lock(&self.state);
-        let Some(found) = state.groups.get_mut(group) else { return };
-        let all: Vec<_> = found.owned.iter().filter(|(_, o)| o.stage == Stage::Held).map(|(p, _)| p.clone()).collect();
-        self.revoke(&mut state, group, all);
+        let held = state.groups.get(group).map(Group::held).unwrap_or_default();
+        self.revoke(&mut state, group, held);
+        self.rebalance(&mut state, group);
+    }
+
+    /// Takes all partitions away without asking, as when sessions expire, then gives them out again: for simulations.
+    pub fn expel(self: &Arc<Self>, group: &str) {
+        let mut state = lock(&self.state);
+        if let Some(found) = state.groups.get_mut(group) {
+            let parts: Vec<_> = found.owned.keys().cloned().collect();
+            found.lose(&parts);
+        }
         self.rebalance(&mut state, group);
     }
 
@@ -332,6 +340,10 @@ impl Group {
             member.inbox.push_back(event);
             member.notify.notify_one();
         }
+    }
+
+    fn held(&self) -> Vec<TopicPartition> {
+        self.owned.iter().filter(|(_, owner)| owner.stage == Stage::Held).map(|(part, _)| part.clone()).collect()
     }
 
     fn by_owner(&self, parts: Vec<TopicPartition>) -> BTreeMap<MemberId, Vec<TopicPartition>> {

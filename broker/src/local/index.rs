@@ -24,16 +24,22 @@ pub(super) struct RunningMark {
 }
 
 impl RunningMark {
-    const START: Self =
-        Self { now: Mark { max_timestamp_ms: i64::MIN, bytes: 0 }, records_since: 0, bytes_since: 0, none_yet: true };
+    const START: Self = Self {
+        now: Mark { max_timestamp_ms: i64::MIN, bytes: 0, appended_ms: i64::MIN },
+        records_since: 0,
+        bytes_since: 0,
+        none_yet: true,
+    };
 
-    /// Whether a mark should be written before the next record.
-    pub fn due(&mut self) -> bool {
-        let due = self.none_yet || self.records_since >= MARK_RECORDS || self.bytes_since >= MARK_BYTES;
-        if due {
-            (self.records_since, self.bytes_since, self.none_yet) = (0, 0, false);
+    /// The mark to write before the next record, if one is due.
+    pub fn due(&mut self, now_ms: i64) -> Option<Mark> {
+        if !self.none_yet && self.records_since < MARK_RECORDS && self.bytes_since < MARK_BYTES {
+            return None;
         }
-        due
+        (self.records_since, self.bytes_since, self.none_yet) = (0, 0, false);
+        // The wall clock may step back; marks must not.
+        self.now.appended_ms = self.now.appended_ms.max(now_ms);
+        Some(self.now)
     }
 
     pub fn add(&mut self, timestamp_ms: i64, bytes: u64) {
@@ -124,6 +130,16 @@ pub(super) fn offset_for_bytes(
     };
     let Some(spare) = end.checked_sub(keep) else { return Ok(None) };
     search(records, partition, bounds, |mark| mark.bytes <= spare)
+}
+
+/// The offset below which every record was appended at or before `appended_ms`, to the grain of the marks.
+pub(super) fn offset_for_age(
+    records: &Keyspace,
+    partition: i32,
+    bounds: Watermarks,
+    appended_ms: i64,
+) -> Result<Option<Offset>, LogError> {
+    search(records, partition, bounds, |mark| mark.appended_ms <= appended_ms)
 }
 
 /// The offset of the last mark at or before `offset`: older marks are not needed once records before it are gone.

@@ -31,19 +31,27 @@ pub(super) struct Mark {
     pub max_timestamp_ms: i64,
     /// Bytes of all records before, ever.
     pub bytes: u64,
+    /// When the record at this offset was appended, ms; never falls either. All before are at least as old.
+    pub appended_ms: i64,
 }
 
 impl Mark {
-    pub fn encode(self) -> [u8; 16] {
-        let mut out = [0; 16];
+    pub fn encode(self) -> [u8; 24] {
+        let mut out = [0; 24];
         out[..8].copy_from_slice(&self.max_timestamp_ms.to_be_bytes());
-        out[8..].copy_from_slice(&self.bytes.to_be_bytes());
+        out[8..16].copy_from_slice(&self.bytes.to_be_bytes());
+        out[16..].copy_from_slice(&self.appended_ms.to_be_bytes());
         out
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (stamp, total) = bytes.split_first_chunk::<8>()?;
-        Some(Self { max_timestamp_ms: i64::from_be_bytes(*stamp), bytes: u64::from_be_bytes(total.try_into().ok()?) })
+        let (stamp, rest) = bytes.split_first_chunk::<8>()?;
+        let (total, appended) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            max_timestamp_ms: i64::from_be_bytes(*stamp),
+            bytes: u64::from_be_bytes(*total),
+            appended_ms: i64::from_be_bytes(appended.try_into().ok()?),
+        })
     }
 }
 
@@ -113,9 +121,9 @@ mod tests {
 
     #[test]
     fn round_trips() {
-        let mark = Mark { max_timestamp_ms: i64::MIN, bytes: 12 };
+        let mark = Mark { max_timestamp_ms: i64::MIN, bytes: 12, appended_ms: 7 };
         assert_eq!(Mark::decode(&mark.encode()), Some(mark));
-        assert_eq!(Mark::decode(&[0; 15]), None);
+        assert_eq!(Mark::decode(&[0; 23]), None);
         let part = TopicPartition::new("events.dlq", 0);
         assert_eq!(split_committed(&committed("connect-lake", &part)), Some(("connect-lake".into(), part)));
         let position = Committed { offset: 9, metadata: "π".into() };

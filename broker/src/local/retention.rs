@@ -97,21 +97,26 @@ fn expire(
     delete_below(shared, topic, number, cut.max(bounds.low), end)
 }
 
-/// The first offset to keep.
+/// The first offset to keep. The high watermark is read before the time of the last append: a record that comes in
+/// between is above it.
 fn cut(topic: &Topic, number: i32, partition: &Partition) -> Result<Offset, LogError> {
     let bounds = partition.watermarks();
     let by_age = match topic.settings.retention_ms {
-        None => bounds.low,
+        None => None,
         Some(age) => {
             let oldest = now_ms().saturating_sub(age);
-            index::offset_for_time(&topic.records, number, bounds, oldest)?.unwrap_or(bounds.high)
+            if partition.appended_ms.load(Ordering::Acquire) <= oldest {
+                Some(bounds.high)
+            } else {
+                index::offset_for_age(&topic.records, number, bounds, oldest)?
+            }
         }
     };
     let by_bytes = match topic.settings.retention_bytes {
         None => None,
         Some(keep) => index::offset_for_bytes(&topic.records, number, partition, keep)?,
     };
-    Ok(by_age.max(by_bytes.unwrap_or(bounds.low)).clamp(bounds.low, bounds.high))
+    Ok(by_age.max(by_bytes).unwrap_or(bounds.low).clamp(bounds.low, bounds.high))
 }
 
 /// Durable before the first record goes: readers then know the gap for what it is, whatever happens next.

@@ -13,7 +13,7 @@ use fjall::{Database, Keyspace};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{index::RunningMark, lock::DirLock, queue::Queue, writer::Job};
+use super::{index::RunningMark, lock::DirLock, now_ms, queue::Queue, writer::Job};
 use crate::{
     Committed, LogError, Offset, TopicInfo, TopicPartition, Watermarks,
     sync::{lock, read},
@@ -65,6 +65,8 @@ pub(super) struct Partition {
     pub low: AtomicI64,
     /// Moves when records are durable.
     pub high: AtomicI64,
+    /// When the last record was appended, ms; after a start, the start.
+    pub appended_ms: AtomicI64,
     pub tail: Mutex<Tail>,
 }
 
@@ -86,7 +88,12 @@ pub(super) struct StoredTopic {
 impl Partition {
     pub fn new(low: Offset, high: Offset) -> Arc<Self> {
         let tail = Mutex::new(Tail { next: high, mark: None });
-        Arc::new(Self { low: AtomicI64::new(low), high: AtomicI64::new(high), tail })
+        Arc::new(Self {
+            low: AtomicI64::new(low),
+            high: AtomicI64::new(high),
+            appended_ms: AtomicI64::new(now_ms()),
+            tail,
+        })
     }
 
     pub fn watermarks(&self) -> Watermarks {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     index::RunningMark,
-    keys,
+    keys, now_ms,
     queue::Charge,
     space::FreeSpace,
     state::{Partition, Shared, Topic, reason},
@@ -28,8 +28,11 @@ pub(super) enum Job {
     /// Pairs to write with the next commit group.
     Put(Put),
     /// Something that must not run beside writes; a commit group before it is finished first.
-    Alone(Box<dyn FnOnce(&Arc<Shared>) + Send>),
+    Alone(Alone),
 }
+
+/// What runs between two commit groups.
+pub(super) type Alone = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 
 /// The records of one produce call.
 pub(super) struct Append {
@@ -84,6 +87,7 @@ struct Writer {
 struct Group {
     batch: OwnedWriteBatch,
     bytes: usize,
+    now_ms: i64,
     appends: Vec<(oneshot::Sender<Receipts>, Receipts, Charge)>,
     puts: Vec<Box<dyn FnOnce(PutOutcome) + Send>>,
     moved: Vec<(Arc<Partition>, Offset)>,
@@ -119,7 +123,8 @@ impl Writer {
     /// Gathers and commits the group that begins with this job.
     fn group_from(&mut self, first: Job) {
         let batch = self.shared.db.batch().durability(Some(PersistMode::SyncAll));
-        let mut group = Group { batch, bytes: 0, appends: Vec::new(), puts: Vec::new(), moved: Vec::new() };
+        let now_ms = now_ms();
+        let mut group = Group { batch, bytes: 0, now_ms, appends: Vec::new(), puts: Vec::new(), moved: Vec::new() };
         let deadline = Instant::now() + self.group_commit;
         let mut next = Some(first);
         let mut alone = None;
@@ -170,8 +175,8 @@ impl Writer {
                 none.insert(recovered)
             }
         };
-        if running.due() {
-            group.batch.insert(&topic.records, keys::mark(partition, offset), running.now.encode());
+        if let Some(mark) = running.due(group.now_ms) {
+            group.batch.insert(&topic.records, keys::mark(partition, offset), mark.encode());
         }
         running.add(timestamp_ms, value.len() as u64);
         group.bytes += value.len();
@@ -208,6 +213,7 @@ impl Writer {
         match &outcome {
             Ok(()) => {
                 for (partition, next) in group.moved {
+                    partition.appended_ms.fetch_max(group.now_ms, Ordering::AcqRel);
                     partition.high.store(next, Ordering::Release);
                 }
                 self.shared.wake_readers();

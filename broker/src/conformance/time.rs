@@ -1,0 +1,125 @@
+//! Timestamps, seeks by time, retention.
+
+use super::*;
+use crate::{TimestampType, Watermarks};
+
+fn at(timestamp_ms: i64) -> NewRecord {
+    NewRecord { timestamp_ms: Some(timestamp_ms), ..record("t", 0, "v") }
+}
+
+pub(super) async fn timestamps_are_kept_or_set(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&log, "t", 1).await;
+    produce(&log, vec![at(-5), at(1_234), record("t", 0, "now"), record("t", 0, "now")]).await;
+    let read = read_all(&log, &TopicPartition::new("t", 0)).await;
+    assert_eq!((read[0].timestamp_ms, read[1].timestamp_ms), (-5, 1_234));
+    assert!(read[2].timestamp_ms > 1_700_000_000_000, "{}", read[2].timestamp_ms);
+    assert!(read.iter().all(|record| record.timestamp_type == TimestampType::Create));
+}
+
+pub(super) async fn seek_by_time(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&log, "t", 2).await;
+    let part = TopicPartition::new("t", 0);
+    assert_eq!(log.offset_for_time(&part, 0).await.unwrap(), None);
+    // In calls of their own and out of order: the first in the log counts, not the earliest.
+    for stamp in [100, 200, 150, 400, 300] {
+        produce(&log, vec![at(stamp)]).await;
+    }
+    let table = [
+        (i64::MIN, Some(0)),
+        (100, Some(0)),
+        (101, Some(1)),
+        (200, Some(1)),
+        (201, Some(3)),
+        (400, Some(3)),
+        (401, None),
+    ];
+    for (stamp, expected) in table {
+        assert_eq!(log.offset_for_time(&part, stamp).await.unwrap(), expected, "{stamp}");
+    }
+    assert_eq!(log.offset_for_time(&TopicPartition::new("t", 1), 0).await.unwrap(), None);
+}
+
+pub(super) async fn seek_by_time_among_many(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&log, "t", 2).await;
+    // A sawtooth that rises: 0 1 2 3 4 -> 0 100 50 300 250 …
+    let stamp = |n: i64| if n % 2 == 0 { n * 50 } else { n * 100 };
+    for call in 0..12 {
+        let mut records: Vec<_> = (0..500).map(|n| at(stamp(call * 500 + n))).collect();
+        records.push(record("t", 1, "other partition"));
+        produce(&log, records).await;
+    }
+    subject_agrees(&log, stamp).await;
+    drop(log);
+    subject.reopen().await;
+    let log = subject.log();
+    subject_agrees(&log, stamp).await;
+    produce(&log, vec![at(10_000_000)]).await;
+    let part = TopicPartition::new("t", 0);
+    assert_eq!(log.offset_for_time(&part, 9_999_999).await.unwrap(), Some(6_000));
+}
+
+async fn subject_agrees(log: &Arc<dyn Log>, stamp: impl Fn(i64) -> i64) {
+    let part = TopicPartition::new("t", 0);
+    for target in (0..700_000).step_by(7_919) {
+        let expected = (0..6_000).find(|n| stamp(*n) >= target);
+        assert_eq!(log.offset_for_time(&part, target).await.unwrap(), expected, "{target}");
+    }
+}
+
+/// Waits until retention has moved the low watermark.
+async fn low_rises(log: &Arc<dyn Log>, part: &TopicPartition, enough: impl Fn(Watermarks) -> bool) -> Watermarks {
+    let wait = async {
+        loop {
+            let bounds = log.watermarks(part).await.unwrap();
+            if enough(bounds) {
+                return bounds;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("retention passes")
+}
+
+pub(super) async fn retention_by_bytes(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic_with(&log, "t", 1, &[("retention.bytes", "1000000")]).await;
+    let part = TopicPartition::new("t", 0);
+    for _ in 0..30 {
+        produce(&log, (0..100).map(|_| record("t", 0, "x".repeat(1_000))).collect()).await;
+    }
+    let bounds = low_rises(&log, &part, |bounds| bounds.low >= 1_000).await;
+    assert_eq!(bounds.high, 3_000);
+    assert!(bounds.low <= 2_001, "keeps at least what was asked: {bounds:?}");
+    let read = read_all(&log, &part).await;
+    assert_eq!(read.first().unwrap().offset, bounds.low);
+    assert_eq!(read.len() as i64, bounds.high - bounds.low);
+    assert!(log.read(&part, bounds.low - 1, 1, 1).await.is_err(), "what is below is gone");
+    drop(log);
+    subject.reopen().await;
+    let log = subject.log();
+    let again = log.watermarks(&part).await.unwrap();
+    assert!(again.low >= bounds.low && again.high == bounds.high, "{again:?}");
+}
+
+pub(super) async fn retention_by_age(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic_with(&log, "t", 1, &[("retention.ms", "300")]).await;
+    topic(&log, "kept", 1).await;
+    let part = TopicPartition::new("t", 0);
+    fill(&log, "t", 0, 10).await;
+    fill(&log, "kept", 0, 10).await;
+    // Old by its timestamp is not old: it was appended today.
+    produce(&log, vec![NewRecord { topic: "kept".into(), ..at(0) }]).await;
+    let bounds = low_rises(&log, &part, |bounds| bounds.low == 10).await;
+    assert_eq!(bounds.high, 10, "an empty partition keeps its place");
+    let kept = log.watermarks(&TopicPartition::new("kept", 0)).await.unwrap();
+    assert_eq!((kept.low, kept.high), (0, 11));
+    drop(log);
+    subject.reopen().await;
+    let log = subject.log();
+    let receipts = produce(&log, vec![record("t", 0, "next")]).await;
+    assert_eq!(receipts[0].offset, 10, "offsets are never given twice");
+}
