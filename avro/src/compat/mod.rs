@@ -16,8 +16,11 @@ use crate::schema::{Field, Node, NodeId, Schema};
 
 /// Most differences that one check tells.
 pub const MAX_DIFFERENCES: usize = 100;
-/// Most pairs of types that one check compares. Only hostile schemas need more than a few per field.
-pub const MAX_PAIRS: usize = 1 << 18;
+/// Most fields, branches and symbols that one check looks at, in both schemas. Only hostile schemas look at the same
+/// ones again and again.
+pub const MAX_STEPS: usize = 1 << 20;
+/// Most branches of a union tried for one written type because they share its short name or have it as an alias.
+const MAX_NAMESAKES: usize = 16;
 /// Deepest path of pairs. Schemas nest at most 64 levels; recursive types of different lengths make longer paths.
 const MAX_LEVELS: usize = 256;
 
@@ -32,7 +35,7 @@ pub fn check(reader: &Schema, writer: &Schema) -> Vec<Incompatibility> {
         order: Vec::new(),
         refuted: HashSet::new(),
         path: Vec::new(),
-        pairs: 0,
+        steps: 0,
         failures: 0,
         found: Vec::new(),
     };
@@ -53,7 +56,7 @@ struct Checker<'s> {
     /// Pairs that failed such a try: they fail whatever is assumed.
     refuted: HashSet<Pair>,
     path: Vec<&'s str>,
-    pairs: usize,
+    steps: usize,
     /// Differences met, also those beyond [`MAX_DIFFERENCES`].
     failures: usize,
     found: Vec<Incompatibility>,
@@ -78,8 +81,8 @@ impl<'s> Checker<'s> {
             return;
         }
         self.order.push((r, w));
-        self.pairs += 1;
-        if self.pairs > MAX_PAIRS || self.path.len() > MAX_LEVELS {
+        self.steps += weight(self.reader.node(r)) + weight(self.writer.node(w));
+        if self.steps > MAX_STEPS || self.path.len() > MAX_LEVELS {
             let problem = "the two schemas are too intricate to compare".to_owned();
             return self.report(Rule::TooIntricate, problem, "simplify recursive types and nested unions".to_owned());
         }
@@ -241,18 +244,20 @@ impl<'s> Checker<'s> {
 struct Branches<'s> {
     ids: &'s [NodeId],
     unnamed: Vec<NodeId>,
+    full: HashMap<&'s str, NodeId>,
     /// Short name, or full alias, to branches.
     named: HashMap<&'s str, Vec<NodeId>>,
 }
 
 impl<'s> Branches<'s> {
     fn of(schema: &'s Schema, ids: &'s [NodeId]) -> Self {
-        let mut branches = Self { ids, unnamed: Vec::new(), named: HashMap::new() };
+        let mut branches = Self { ids, unnamed: Vec::new(), full: HashMap::new(), named: HashMap::new() };
         for id in ids {
             let Some(name) = schema.node(*id).full_name() else {
                 branches.unnamed.push(*id);
                 continue;
             };
+            branches.full.insert(name, *id);
             branches.named.entry(short(name)).or_default().push(*id);
             for alias in schema.aliases(*id).iter().filter(|alias| ***alias != *short(name)) {
                 branches.named.entry(alias).or_default().push(*id);
@@ -261,26 +266,35 @@ impl<'s> Branches<'s> {
         branches
     }
 
-    /// Branches that could take a written type, the best first: equal types before promotions, equal full names first.
+    /// Branches that could take a written type, the best first: equal full names and equal types before promotions.
     fn candidates(&self, schema: &Schema, writer: &Node) -> Vec<NodeId> {
         let base = writer.base_type();
-        let node = |id: &NodeId| schema.node(*id);
-        let mut found: Vec<NodeId> = match writer.full_name() {
-            None => self.unnamed.iter().filter(|id| promotes(base, node(id).base_type())).copied().collect(),
-            Some(name) => {
-                let by = |key: &str| self.named.get(key).into_iter().flatten().copied();
-                let mut seen = HashSet::new();
-                by(short(name)).chain(by(name)).filter(|id| node(id).base_type() == base && seen.insert(*id)).collect()
-            }
+        let of = |id: &NodeId| schema.node(*id).base_type();
+        let Some(name) = writer.full_name() else {
+            let mut found: Vec<NodeId> = self.unnamed.iter().copied().filter(|id| promotes(base, of(id))).collect();
+            found.sort_by_key(|id| of(id) != base);
+            return found;
         };
-        found.sort_by_key(|id| (node(id).base_type() != base, node(id).full_name() != writer.full_name()));
-        found
+        let by = |key: &str| self.named.get(key).into_iter().flatten().take(MAX_NAMESAKES);
+        let mut seen = HashSet::new();
+        let found = self.full.get(&**name).into_iter().chain(by(name)).chain(by(short(name)));
+        found.copied().filter(|id| of(id) == base && seen.insert(*id)).collect()
     }
 
     fn words(&self, schema: &Schema) -> String {
         let names: Vec<String> = self.ids.iter().take(8).map(|id| words::kind(schema.node(*id))).collect();
         let more = if self.ids.len() > names.len() { ", ..." } else { "" };
         names.join(", ") + more
+    }
+}
+
+/// What looking at a node costs.
+fn weight(node: &Node) -> usize {
+    1 + match node {
+        Node::Record { fields, .. } => fields.len(),
+        Node::Union(branches) => branches.len(),
+        Node::Enum { symbols, .. } => symbols.len(),
+        _ => 0,
     }
 }
 

@@ -201,6 +201,25 @@ fn hostile_pairs_end_early() {
     };
     assert_eq!(check(&cycle(29), &cycle(31))[0].rule, Rule::TooIntricate);
     assert_eq!(check(&cycle(4), &cycle(6)), []);
+    // A wide union that many types of the writer are held against.
+    let many = |record: &str, inner: &str| {
+        let one = |i: usize| {
+            let kind = match (record, i) {
+                ("U", 1..) => r#""n.U""#.to_owned(),
+                _ => format!(r#"{{"type":"record","name":"n{}.U","fields":[{{"name":"u","type":{inner}}}]}}"#, i),
+            };
+            format!(r#"{{"name":"f{i}","type":{kind}}}"#)
+        };
+        let text = format!(
+            r#"{{"type":"record","name":"R","fields":[{}]}}"#,
+            (0..4_000).map(one).collect::<Vec<_>>().join(",")
+        );
+        Schema::parse(&text.replace("n0.U", "n.U"), &[]).unwrap()
+    };
+    let symbols = |i| format!(r#"{{"type":"enum","name":"e{i}","symbols":["A"]}}"#);
+    let wide = format!("[\"int\",{}]", (0..4_000).map(symbols).collect::<Vec<_>>().join(","));
+    let found = check(&many("U", &wide), &many("each", r#""int""#));
+    assert!(found.iter().any(|d| d.rule == Rule::TooIntricate), "{found:?}");
     // A union of many records against another one.
     let union = |fields: &str| {
         let one = |i| format!(r#"{{"type":"record","name":"r{i}","fields":[{fields}]}}"#);

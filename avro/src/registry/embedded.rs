@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Compatibility, Registered, Registry, RegistryError, RegistryStore, Version, rules,
-    state::{Row, State, StoredReference, StoredSchema, check_subject},
+    Compatibility, Registered, Registry, RegistryError, RegistryStore, Row, Version, rules,
+    state::{State, StoredReference, StoredSchema, check_subject},
 };
 use crate::schema::{Reference, Schema};
 
@@ -184,7 +184,7 @@ impl Core {
     fn compare(&self, subject: &str, new: &Schema) -> Result<(u32, Vec<String>), RegistryError> {
         let (level, versions) = {
             let state = self.state();
-            let versions = state.versions(subject).map(|versions| versions.clone()).unwrap_or_default();
+            let versions = state.versions(subject).cloned().unwrap_or_default();
             (state.level(Some(subject)), versions)
         };
         let numbers: Vec<u32> = versions.keys().copied().collect();

@@ -173,12 +173,15 @@ pub trait Registry: Send + Sync + 'static {
     async fn set_compatibility(&self, subject: Option<&str>, level: Compatibility) -> Result<(), RegistryError>;
 }
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// Where the embedded registry keeps its state: a durable map from small keys to small values.
 ///
 /// Keys sort bytewise. `put` is durable when it returns, and atomic over all its pairs.
 pub trait RegistryStore: Send + Sync + 'static {
     /// All pairs, in key order.
-    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError>;
+    fn load(&self) -> Result<Vec<Row>, RegistryError>;
     /// Writes all pairs at once.
-    fn put(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), RegistryError>;
+    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError>;
 }

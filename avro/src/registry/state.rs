@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{Compatibility, RegistryError};
+use super::{Compatibility, RegistryError, Row};
 use crate::schema::{Reference, limits::MAX_REFERENCES};
 
 /// Most schemas of an embedded registry.
@@ -24,9 +24,6 @@ pub const MAX_SUBJECT_BYTES: usize = 512;
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: u32 = 1;
 const GLOBAL_LEVEL_KEY: &[u8] = b"config";
-
-/// A row of the store.
-pub(super) type Row = (Vec<u8>, Vec<u8>);
 
 /// A schema as it is stored: what was sent, references by name only.
 #[derive(Clone, Debug, Serialize, Deserialize)]

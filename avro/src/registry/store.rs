@@ -5,19 +5,19 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{RegistryError, RegistryStore};
+use super::{RegistryError, RegistryStore, Row};
 
 /// Keeps the registry's state in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl RegistryStore for MemoryStore {
-    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError> {
+    fn load(&self) -> Result<Vec<Row>, RegistryError> {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(map.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn put(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), RegistryError> {
+    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.extend(pairs.iter().cloned());
         Ok(())

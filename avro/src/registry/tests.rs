@@ -131,10 +131,10 @@ struct Flaky {
 }
 
 impl RegistryStore for Flaky {
-    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError> {
+    fn load(&self) -> Result<Vec<Row>, RegistryError> {
         self.inner.load()
     }
-    fn put(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), RegistryError> {
+    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError> {
         if self.down.load(Ordering::Acquire) {
             return Err(RegistryError::Unavailable("disk".into()));
         }

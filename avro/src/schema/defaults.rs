@@ -33,7 +33,8 @@ impl<'n> Matcher<'n> {
     pub(super) fn check(&mut self, id: NodeId, value: &Value) -> Result {
         self.steps += 1;
         if self.steps > MAX_DEFAULT_STEPS {
-            return mismatch("the defaults take too long to match with their unions", "remove nested defaults");
+            let problem = format!("all defaults together take more than {MAX_DEFAULT_STEPS} steps to check");
+            return mismatch(problem, "shorten the defaults, or remove some");
         }
         let node = &self.nodes[id as usize];
         match (node, value) {

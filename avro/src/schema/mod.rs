@@ -8,10 +8,13 @@ mod defaults;
 mod error;
 pub mod limits;
 mod logical;
+mod named;
 mod names;
 mod parse;
 mod resolve;
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 #[cfg(test)]
 mod tests;
 
