@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version u8 = 1 | flags u8 | timestamp i64 | [key length u32, key] | [value length u32, value]
-//! | headers u16, each: name length u16, name, value length u32 (u32::MAX: null), value | CRC-32 of all before u32
+//! | headers u16, each: name length u16, name, value length u32 (u32::MAX: null), value | low half of XXH3 of all before u32
 //! ```
 //! Numbers are big-endian. Flags: 1 has a key, 2 has a value, 4 the timestamp was set at append. Topic, partition and
 //! offset are the key it is stored under.
@@ -73,9 +73,13 @@ pub(super) fn encode(record: &NewRecord, timestamp_ms: i64, out: &mut Vec<u8>) -
             }
         }
     }
-    let crc = crc32fast::hash(out.get(start..).unwrap_or_default());
-    out.put_u32(crc);
+    let sum = checksum(out.get(start..).unwrap_or_default());
+    out.put_u32(sum);
     Ok(())
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    xxhash_rust::xxh3::xxh3_64(bytes) as u32
 }
 
 /// Header names seen during one read: the same few come again and again, so each is allocated once.
@@ -100,8 +104,8 @@ impl Names {
 /// Reads a record; key, value and header values share the memory of `bytes`.
 pub(super) fn decode(mut bytes: Bytes, names: &mut Names) -> Result<Stored, FormatError> {
     let body = bytes.len().checked_sub(4).ok_or(FormatError::Length)?;
-    let mut crc = bytes.split_off(body);
-    if crc32fast::hash(&bytes) != crc.get_u32() {
+    let mut sum = bytes.split_off(body);
+    if checksum(&bytes) != sum.get_u32() {
         return Err(FormatError::Checksum);
     }
     if bytes.len() + 4 < FIXED_BYTES {
@@ -171,12 +175,12 @@ mod tests {
         headers.0.push(("n".into(), None));
         let mut out = Vec::new();
         encode(&record(Some("k".into()), Some("val".into()), headers), 258, &mut out).unwrap();
-        let (body, crc) = out.split_at(out.len() - 4);
+        let (body, sum) = out.split_at(out.len() - 4);
         assert_eq!(
             body,
             b"\x01\x03\0\0\0\0\0\0\x01\x02\0\0\0\x01k\0\0\0\x03val\0\x02\0\x01h\0\0\0\x01v\0\x01n\xff\xff\xff\xff"
         );
-        assert_eq!(crc, crc32fast::hash(body).to_be_bytes());
+        assert_eq!(sum, checksum(body).to_be_bytes());
         assert_eq!(timestamp(&out).unwrap(), 258);
     }
 
@@ -202,8 +206,8 @@ mod tests {
         encode(&record(None, None, Headers::default()), 0, &mut out).unwrap();
         out.truncate(out.len() - 4);
         out[0] = 2;
-        let crc = crc32fast::hash(&out);
-        out.put_u32(crc);
+        let sum = checksum(&out);
+        out.put_u32(sum);
         assert_eq!(decode(out.into(), &mut Names::default()).unwrap_err(), FormatError::Version(2));
     }
 
@@ -229,7 +233,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut framed = bytes.clone();
-            framed.put_u32(crc32fast::hash(&bytes));
+            framed.put_u32(checksum(&bytes));
             let _ = decode(framed.into(), &mut Names::default());
         }
     }

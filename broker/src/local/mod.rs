@@ -7,6 +7,7 @@
 mod admin;
 mod format;
 mod index;
+mod journal;
 mod keys;
 mod lock;
 mod open;
@@ -96,7 +97,9 @@ impl LocalLog {
         let shared = open::open(&settings)?;
         let failed = |error: std::io::Error| LogError::Unavailable(format!("no thread could be started: {error}"));
         let writer = writer::spawn(shared.clone(), settings.group_commit).map_err(failed)?;
-        let retention = retention::Job::spawn(shared.clone(), settings.retention_check).map_err(failed)?;
+        let retention = retention::Job::spawn(shared.clone(), settings.retention_check)
+            .inspect_err(|_| shared.queue.close())
+            .map_err(failed)?;
         let groups = Coordinator::new(shared.clone());
         let threads = Mutex::new(Threads { writer: Some(writer), retention: Some(retention) });
         tracing::info!(dir = %shared.dir.display(), cluster_id = shared.cluster_id, "The log is open.");
@@ -292,3 +295,6 @@ impl LocalLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

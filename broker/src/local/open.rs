@@ -11,7 +11,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use tokio::sync::watch;
 
 use super::{
-    LocalSettings,
+    LocalSettings, journal,
     keys::{self, GROUPS, LOWS, META, RECORDS_PREFIX, REGISTRY, TOPICS},
     lock::DirLock,
     queue::Queue,
@@ -31,6 +31,7 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
     make_dir(dir).map_err(|e| LogError::Unavailable(format!("directory {} can't be made: {e}", dir.display())))?;
     let dir = dir.canonicalize().map_err(|e| LogError::Unavailable(format!("{}: {e}", dir.display())))?;
     let lock = DirLock::take(&dir)?;
+    journal::repair(&dir)?;
     let unopened = |error: fjall::Error| {
         LogError::Fatal(format!("the log in {} can't be opened: {}", dir.display(), reason(&error)))
     };

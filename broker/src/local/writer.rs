@@ -208,7 +208,7 @@ impl Writer {
 
     fn commit(&self, group: Group) {
         crash_point("local.appended");
-        let outcome = group.batch.commit().map_err(|error| reason(&error));
+        let outcome = write(group.batch);
         crash_point("local.fsynced");
         match &outcome {
             Ok(()) => {
@@ -252,6 +252,12 @@ fn refuse(shared: &Shared, job: Job) {
         // Its caller sees its answer channel closed.
         Job::Alone(_) => shared.queue.release_other(),
     }
+}
+
+/// Writes and fsyncs. The feature `failpoints` can make it fail.
+fn write(batch: OwnedWriteBatch) -> Result<(), String> {
+    fail::fail_point!("local.write_fails", |_| Err("writing to disk failed: injected".to_owned()));
+    batch.commit().map_err(|error| reason(&error))
 }
 
 /// A named place where tests of crashes stop the process; nothing without the feature `failpoints`.

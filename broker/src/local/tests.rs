@@ -1,0 +1,124 @@
+//! What only the embedded log has: full disks, the registry's keyspace, one process a directory.
+
+use std::path::Path;
+
+use super::*;
+use crate::ProduceError;
+
+pub(super) fn settings(dir: &Path) -> LocalSettings {
+    LocalSettings {
+        dir: dir.join("log"),
+        group_commit: Duration::ZERO,
+        cache_bytes: 8 << 20,
+        retention_check: Duration::from_millis(20),
+        min_free_bytes: 0,
+        producer: ProducerSettings { queue_bytes: 8 << 20, queue_records: 10_000, record_bytes: 1_000_000 },
+    }
+}
+
+fn record(value: &str) -> NewRecord {
+    NewRecord {
+        topic: "t".into(),
+        partition: Some(0),
+        key: None,
+        value: Some(value.to_owned().into()),
+        headers: Default::default(),
+        timestamp_ms: None,
+    }
+}
+
+async fn topic(log: &LocalLog, config: &[(&str, &str)]) {
+    let config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    log.create_topic(&TopicSpec { name: "t".into(), partitions: 1, config }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_full_disk_refuses_records_but_not_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    topic(&log, &[]).await;
+    log.close().await.unwrap();
+    drop(log);
+    let log = LocalLog::open(LocalSettings { min_free_bytes: u64::MAX, ..settings(dir.path()) }).unwrap();
+    let receipts = log.produce(vec![record("a")]).unwrap().await;
+    assert!(matches!(&receipts[0], Err(ProduceError::Unavailable(why)) if why.contains("MiB free")), "{receipts:?}");
+    assert!(matches!(log.health().await, Err(LogError::Unavailable(_))));
+    let part = TopicPartition::new("t", 0);
+    assert_eq!(log.watermarks(&part).await.unwrap().high, 0);
+    let position = Committed { offset: 0, metadata: "m".into() };
+    log.set_committed("g", &[(part, Some(position))]).await.unwrap();
+    assert_eq!(log.queue().records, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_registry_keeps_its_pairs() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    let pair = |k: &str, v: &str| (k.as_bytes().to_vec(), v.as_bytes().to_vec());
+    let store = log.registry_store();
+    assert!(store.load().unwrap().is_empty());
+    store.put(&[pair("b", "1"), pair("a", "2")]).unwrap();
+    store.put(&[pair("b", "3")]).unwrap();
+    log.close().await.unwrap();
+    assert!(store.put(&[pair("c", "4")]).is_err());
+    drop((store, log));
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    assert_eq!(log.registry_store().load().unwrap(), [pair("a", "2"), pair("b", "3")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_directory_has_one_log_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    let error = LocalLog::open(settings(dir.path())).err().unwrap().to_string();
+    assert!(error.contains("in use by"), "{error}");
+    drop(log);
+    LocalLog::open(settings(dir.path())).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_deleted_topics_files_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    let keyspaces = || std::fs::read_dir(dir.path().join("log/keyspaces")).unwrap().count();
+    let before = keyspaces();
+    topic(&log, &[]).await;
+    log.produce(vec![record("a")]).unwrap().await;
+    assert!(keyspaces() > before);
+    log.delete_topic("t").await.unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    assert_eq!(keyspaces(), before);
+    assert!(log.topics().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_records_leave_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    topic(&log, &[("retention.ms", "200")]).await;
+    for _ in 0..5 {
+        let call = (0..1_000).map(|n| record(&n.to_string())).collect();
+        assert!(log.produce(call).unwrap().await.iter().all(Result::is_ok));
+    }
+    let records = log.shared.topic("t").unwrap().records.clone();
+    let gone = async {
+        // One mark may stay, to count on from.
+        while records.len().unwrap() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the records are deleted");
+    let bounds = log.watermarks(&TopicPartition::new("t", 0)).await.unwrap();
+    assert_eq!((bounds.low, bounds.high), (5_000, 5_000));
+    assert_eq!(log.produce(vec![record("next")]).unwrap().await[0].as_ref().unwrap().offset, 5_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_no_log_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("log"), "a file").unwrap();
+    let error = LocalLog::open(settings(dir.path())).err().unwrap().to_string();
+    assert!(error.contains("log"), "{error}");
+}
