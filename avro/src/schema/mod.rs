@@ -16,6 +16,8 @@ mod resolve;
 #[cfg(test)]
 pub(crate) mod arbitrary;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, sync::Arc};

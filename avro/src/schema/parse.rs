@@ -130,15 +130,15 @@ impl Parser {
         if let Some(node) = primitive(name) {
             return Ok(self.push(node));
         }
-        if matches!(name, "record" | "enum" | "fixed" | "array" | "map") {
-            return self
-                .fail(format!("{name:?} needs attributes"), format!("write an object: {{\"type\": {name:?}, ...}}"));
-        }
         let full = self.full_name(name, namespace)?;
         let unit = self.units.len() - 1;
         if let Some((id, defined_in)) = self.names.get(full.as_str()).copied() {
             self.units[unit].uses.insert(defined_in);
             return Ok(id);
+        }
+        if matches!(name, "record" | "enum" | "fixed" | "array" | "map") {
+            return self
+                .fail(format!("{name:?} needs attributes"), format!("write an object: {{\"type\": {name:?}, ...}}"));
         }
         let id = self.push(Node::Null);
         self.pending.insert(id, Pending { name: full, unit, place: self.place.clone() });

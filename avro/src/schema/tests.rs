@@ -245,6 +245,7 @@ fn names_that_look_like_types_are_names() {
     parse(
         r#"[{"type":"fixed","name":"a.union","size":1},{"type":"fixed","name":"array","size":1},{"type":"array","items":"int"}]"#,
     );
+    parse(r#"{"type":"record","name":"n.record","fields":[{"name":"f","type":["null","record"]}]}"#);
 }
 
 #[test]
