@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::{NewRecord, ProduceError};
+
 /// Kafka's murmur2 (`org.apache.kafka.common.utils.Utils.murmur2`), bit for bit: seed `0x9747b28c`, 32 bit.
 pub fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
@@ -46,6 +48,21 @@ impl Sticky {
 /// The partition for records without key of the call that [`Sticky::next_call`] numbered.
 pub fn for_call(call: u32, partitions: i32) -> i32 {
     u32::try_from(partitions).ok().and_then(|n| call.checked_rem(n)).and_then(|p| i32::try_from(p).ok()).unwrap_or(0)
+}
+
+/// The partition of a record in a topic of `count` partitions.
+pub(crate) fn place(
+    record: &NewRecord,
+    count: i32,
+    turn: &mut Option<u32>,
+    sticky: &Sticky,
+) -> Result<i32, ProduceError> {
+    match (record.partition, &record.key) {
+        (Some(partition), _) if (0..count).contains(&partition) => Ok(partition),
+        (Some(partition), _) => Err(ProduceError::UnknownTopic(format!("{}-{partition}", record.topic))),
+        (None, Some(key)) => Ok(for_key(key, count)),
+        (None, None) => Ok(for_call(*turn.get_or_insert_with(|| sticky.next_call()), count)),
+    }
 }
 
 #[cfg(test)]

@@ -108,3 +108,9 @@ pub struct Receipt {
     /// Offset.
     pub offset: Offset,
 }
+
+/// Bytes of key, value and headers: what the limits of records and queues count.
+pub(crate) fn payload_bytes(record: &NewRecord) -> usize {
+    let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+    length(&record.key) + length(&record.value) + record.headers.bytes()
+}

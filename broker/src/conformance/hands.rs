@@ -93,7 +93,7 @@ pub(super) async fn lost_at_the_deadline(subject: &mut dyn Subject) {
     // Never answered: after the time given it is the other's.
     assert_eq!(assigned(&mut second).await[0].part, part);
     match next(&mut first).await {
-        Polled::Lost(parts) => assert_eq!(parts, [part.clone()]),
+        Polled::Lost(parts) => assert_eq!(parts, std::slice::from_ref(&part)),
         other => panic!("{other:?}"),
     }
     let late = first.committer().commit(&part, epoch, &at(3)).await;
@@ -189,4 +189,21 @@ pub(super) async fn a_deleted_topic_is_lost(subject: &mut dyn Subject) {
     };
     assert_ne!(news[0].topic_id, had.iter().find(|had| had.part == part).unwrap().topic_id);
     assert!(news[0].epoch > epoch);
+}
+
+pub(super) async fn setting_offsets_waits_for_a_last_commit(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&log, "t", 1).await;
+    fill(&log, "t", 0, 5).await;
+    for round in 0..20 {
+        let (consumer, had) = subscribe_from_start(&log, &["t"]).await;
+        let (committer, news) = (consumer.committer(), had[0].clone());
+        let part = news.part.clone();
+        let commit = tokio::spawn(async move { committer.commit(&news.part, news.epoch, &at(1)).await });
+        tokio::task::yield_now().await;
+        consumer.close().await.unwrap();
+        log.set_committed("g", &[(part.clone(), Some(at(4)))]).await.unwrap();
+        assert!(matches!(commit.await.unwrap(), Ok(()) | Err(CommitError::Fenced)));
+        assert_eq!(log.committed("g").await.unwrap()[&part], at(4), "round {round}");
+    }
 }

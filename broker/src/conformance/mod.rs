@@ -88,6 +88,7 @@ cases! {
     hands::receipts_arrive_after_the_revoke,
     hands::a_member_that_leaves_hands_on,
     hands::a_deleted_topic_is_lost,
+    hands::setting_offsets_waits_for_a_last_commit,
 }
 
 /// Runs every case, each on a log of its own.

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -28,10 +29,15 @@ use crate::{
 /// Epochs grow with every assignment within the process, whichever log it is of.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
+/// Longest that setting offsets waits for commits of former members.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// All consumer groups of a log.
 pub(crate) struct Coordinator {
     store: Arc<dyn Store>,
     state: Mutex<State>,
+    /// Told when a last commit of a former owner is over.
+    settled: Notify,
 }
 
 #[derive(Default)]
@@ -114,7 +120,7 @@ impl Drop for Frozen {
 
 impl Coordinator {
     pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, state: Mutex::default() })
+        Arc::new(Self { store, state: Mutex::default(), settled: Notify::new() })
     }
 
     /// Adds a member; its partitions come through its `poll`.
@@ -172,12 +178,28 @@ impl Coordinator {
         self.rebalance(&mut state, group);
     }
 
-    /// Refuses if the group has members, or commits of former members are under way.
-    pub fn freeze_empty(self: &Arc<Self>, group: &str) -> Result<Frozen, LogError> {
+    /// Keeps a group without members as it is, else refuses. Waits for commits of former members.
+    pub async fn freeze_empty(self: &Arc<Self>, group: &str) -> Result<Frozen, LogError> {
         check_group(group)?;
+        let frozen = self.freeze(group)?;
+        let settled = async {
+            loop {
+                let settled = self.settled.notified();
+                if lock(&self.state).groups.get(group).is_none_or(|found| found.owned.is_empty()) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        let waited = tokio::time::timeout(SETTLE_TIMEOUT, settled).await;
+        waited.map_err(|_| LogError::Unavailable(format!("commits of group {group:?} do not come to an end")))?;
+        Ok(frozen)
+    }
+
+    fn freeze(self: &Arc<Self>, group: &str) -> Result<Frozen, LogError> {
         let mut state = lock(&self.state);
         let found = state.groups.entry(group.to_owned()).or_default();
-        if !found.members.is_empty() || !found.owned.is_empty() {
+        if !found.members.is_empty() {
             return Err(LogError::GroupNotEmpty(group.to_owned()));
         }
         found.frozen += 1;
@@ -238,6 +260,7 @@ impl Coordinator {
         owner.in_flight -= 1;
         if owner.in_flight == 0 && owner.stage == Stage::Leaving {
             group.owned.remove(part);
+            self.settled.notify_waiters();
             self.rebalance(&mut state, name);
         }
     }
@@ -317,7 +340,7 @@ impl Coordinator {
         id: u64,
         parts: Vec<TopicPartition>,
         answered: oneshot::Receiver<()>,
-        timeout: std::time::Duration,
+        timeout: Duration,
     ) {
         let in_time = tokio::time::timeout(timeout, answered).await.is_ok();
         let mut state = lock(&self.state);

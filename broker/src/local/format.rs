@@ -49,6 +49,11 @@ pub(super) enum FormatError {
 #[error("a record can have at most 65535 headers with names of at most 65535 bytes")]
 pub(super) struct HeadersTooLarge;
 
+/// The bytes that a record with a payload of so many takes.
+pub(super) fn room(record: &NewRecord, payload_bytes: usize) -> usize {
+    FIXED_BYTES + 4 + 4 + payload_bytes + record.headers.0.len() * (2 + 4)
+}
+
 /// Appends the record to `out`. Key, value and header values are shorter than 4 GiB: the record limit is far below.
 pub(super) fn encode(record: &NewRecord, timestamp_ms: i64, out: &mut Vec<u8>) -> Result<(), HeadersTooLarge> {
     let start = out.len();

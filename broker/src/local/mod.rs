@@ -5,12 +5,14 @@
 //! ends the log: the process must end and recover at its next start.
 
 mod admin;
+mod buffers;
 mod format;
 mod index;
 mod journal;
 mod keys;
 mod lock;
 mod open;
+mod produce;
 mod queue;
 mod read;
 mod registry;
@@ -29,19 +31,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
-use self::{
-    queue::{Charge, Refused},
-    state::Shared,
-    writer::{Append, Encoded, Job},
-};
+use self::state::Shared;
 use crate::{
     Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
     Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
     config::{BrokerSettings, BrokerUrl, ProducerSettings},
     group::Coordinator,
-    partition::{self, Sticky},
+    partition::Sticky,
     sync::{lock, read as read_lock},
 };
 
@@ -123,39 +120,12 @@ impl LocalLog {
         let _ = writer.map(JoinHandle::join);
         self.shared.wake_readers();
     }
-
-    fn encode(&self, record: NewRecord, call: &mut Option<u32>, now_ms: i64) -> Result<Encoded, ProduceError> {
-        let unknown = |what: String| ProduceError::UnknownTopic(what);
-        let topic = read_lock(&self.shared.topics).get(&record.topic).cloned();
-        let topic = topic.ok_or_else(|| unknown(record.topic.to_string()))?;
-        let bytes = payload_bytes(&record);
-        let max = topic.settings.max_record_bytes.unwrap_or(self.shared.record_bytes);
-        if bytes > max {
-            return Err(ProduceError::TooLarge { bytes, max });
-        }
-        let count = topic.partition_count();
-        let partition = match (record.partition, &record.key) {
-            (Some(partition), _) if (0..count).contains(&partition) => partition,
-            (Some(partition), _) => return Err(unknown(format!("{}-{partition}", record.topic))),
-            (None, Some(key)) => partition::for_key(key, count),
-            (None, None) => partition::for_call(*call.get_or_insert_with(|| self.sticky.next_call()), count),
-        };
-        let timestamp_ms = record.timestamp_ms.unwrap_or(now_ms);
-        let mut value = Vec::with_capacity(bytes + 64);
-        format::encode(&record, timestamp_ms, &mut value).map_err(|error| ProduceError::Invalid(error.to_string()))?;
-        Ok(Encoded { topic, partition, timestamp_ms, value: value.into() })
-    }
 }
 
 impl Drop for LocalLog {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn payload_bytes(record: &NewRecord) -> usize {
-    let length = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    length(&record.key) + length(&record.value) + record.headers.bytes()
 }
 
 /// Now, ms since the epoch.
@@ -222,26 +192,7 @@ impl Log for LocalLog {
     }
 
     fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError> {
-        let charge = Charge { records: records.len(), bytes: records.iter().map(payload_bytes).sum() };
-        let usage = self.shared.queue.usage();
-        // Looked at before the work of encoding, decided under the lock after it.
-        if usage.records + charge.records > usage.max_records || usage.bytes + charge.bytes > usage.max_bytes {
-            return Err(ProduceError::QueueFull);
-        }
-        let (mut call, now_ms) = (None, now_ms());
-        let records = records.into_iter().map(|record| self.encode(record, &mut call, now_ms)).collect();
-        let (reply, receipts) = oneshot::channel();
-        let pushed = self.shared.queue.push_records(charge, || Job::Append(Append { records, charge, reply }));
-        match pushed {
-            Ok(()) => {}
-            Err(Refused::Full) => return Err(ProduceError::QueueFull),
-            Err(Refused::Closed) => return Err(ProduceError::Unavailable(self.why_closed())),
-        }
-        let count = charge.records;
-        Ok(Box::pin(async move {
-            let lost = |_| vec![Err(ProduceError::Unknown("the writer ended".to_owned())); count];
-            receipts.await.unwrap_or_else(lost)
-        }))
+        produce::produce(self, records)
     }
 
     fn queue(&self) -> QueueUsage {
@@ -261,7 +212,7 @@ impl Log for LocalLog {
         group: &str,
         offsets: &[(TopicPartition, Option<Committed>)],
     ) -> Result<(), LogError> {
-        let frozen = self.groups.freeze_empty(group)?;
+        let frozen = self.groups.freeze_empty(group).await?;
         store::set_committed(&self.shared, group, offsets, frozen).await
     }
 
@@ -284,15 +235,6 @@ impl Log for LocalLog {
         .await?;
         self.shared.wake_readers();
         Ok(())
-    }
-}
-
-impl LocalLog {
-    fn why_closed(&self) -> String {
-        match self.shared.usable() {
-            Err(error) => error.to_string(),
-            Ok(()) => "it was closed".to_owned(),
-        }
     }
 }
 

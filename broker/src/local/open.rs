@@ -20,9 +20,11 @@ use super::{
 use crate::{Committed, LogError, Offset, TopicPartition, topic};
 
 /// Write buffer of a topic.
-const RECORDS_BUFFER_BYTES: u64 = 16 << 20;
+pub(super) const RECORDS_BUFFER_BYTES: u64 = 16 << 20;
 /// Write buffer of each small keyspace.
 const SMALL_BUFFER_BYTES: u64 = 2 << 20;
+/// Journals on disk before the oldest is made superfluous: it bounds what a start has to read again.
+const JOURNALS_BYTES: u64 = 256 << 20;
 /// Layout of the directory, in the keyspace `meta`.
 const FORMAT: &[u8] = b"1";
 
@@ -35,7 +37,11 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
     let unopened = |error: fjall::Error| {
         LogError::Fatal(format!("the log in {} can't be opened: {}", dir.display(), reason(&error)))
     };
-    let db = Database::builder(&dir).cache_size(settings.cache_bytes).open().map_err(unopened)?;
+    let db = Database::builder(&dir)
+        .cache_size(settings.cache_bytes)
+        .max_journaling_size(JOURNALS_BYTES)
+        .open()
+        .map_err(unopened)?;
     let small = SmallKeyspaces {
         topics: small(&db, TOPICS).map_err(unopened)?,
         lows: small(&db, LOWS).map_err(unopened)?,

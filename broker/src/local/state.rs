@@ -75,6 +75,8 @@ pub(super) struct Tail {
     pub next: Offset,
     /// Computed at the first append after the start.
     pub mark: Option<RunningMark>,
+    /// Already among what the group being gathered moves.
+    pub moved: bool,
 }
 
 /// A topic as stored in the keyspace `topics`.
@@ -87,7 +89,7 @@ pub(super) struct StoredTopic {
 
 impl Partition {
     pub fn new(low: Offset, high: Offset) -> Arc<Self> {
-        let tail = Mutex::new(Tail { next: high, mark: None });
+        let tail = Mutex::new(Tail { next: high, mark: None, moved: false });
         Arc::new(Self {
             low: AtomicI64::new(low),
             high: AtomicI64::new(high),

@@ -10,13 +10,14 @@ use fjall::{Keyspace, OwnedWriteBatch, PersistMode, UserValue};
 use tokio::sync::oneshot;
 
 use super::{
+    buffers::Buffers,
     index::RunningMark,
     keys, now_ms,
     queue::Charge,
     space::FreeSpace,
     state::{Partition, Shared, Topic, reason},
 };
-use crate::{Offset, ProduceError, Receipt, Receipts, sync::lock};
+use crate::{ProduceError, Receipt, Receipts, sync::lock};
 
 /// A commit group is closed when it has so many bytes, however young it is.
 const GROUP_BYTES: usize = 1 << 20;
@@ -73,7 +74,7 @@ pub(super) enum PutOutcome {
 
 pub(super) fn spawn(shared: Arc<Shared>, group_commit: Duration) -> std::io::Result<JoinHandle<()>> {
     let free = FreeSpace::new(shared.dir.clone(), shared.min_free_bytes);
-    let mut writer = Writer { shared, group_commit, free };
+    let mut writer = Writer { shared, group_commit, free, buffers: Buffers::default() };
     std::thread::Builder::new().name("forebay-log-writer".to_owned()).spawn(move || writer.run())
 }
 
@@ -81,6 +82,7 @@ struct Writer {
     shared: Arc<Shared>,
     group_commit: Duration,
     free: FreeSpace,
+    buffers: Buffers,
 }
 
 /// What is written and fsynced together.
@@ -90,7 +92,7 @@ struct Group {
     now_ms: i64,
     appends: Vec<(oneshot::Sender<Receipts>, Receipts, Charge)>,
     puts: Vec<Box<dyn FnOnce(PutOutcome) + Send>>,
-    moved: Vec<(Arc<Partition>, Offset)>,
+    moved: Vec<Arc<Partition>>,
 }
 
 /// A panic of the writer must not leave callers waiting for ever.
@@ -142,6 +144,9 @@ impl Writer {
             }
         }
         self.commit(group);
+        if let Err(error) = self.buffers.relieve() {
+            self.shared.break_down(reason(&error));
+        }
         if let Some(run) = alone {
             run(&self.shared);
             self.shared.queue.release_other();
@@ -161,7 +166,7 @@ impl Writer {
         group.appends.push((append.reply, receipts, append.charge));
     }
 
-    fn append_one(&self, group: &mut Group, record: Encoded) -> Result<Receipt, ProduceError> {
+    fn append_one(&mut self, group: &mut Group, record: Encoded) -> Result<Receipt, ProduceError> {
         let Encoded { topic, partition, timestamp_ms, value } = record;
         let found = topic.partition(partition).filter(|_| !topic.deleted.load(Ordering::Acquire));
         let state = found.ok_or_else(|| ProduceError::UnknownTopic(topic.name.to_string()))?;
@@ -180,12 +185,13 @@ impl Writer {
         }
         running.add(timestamp_ms, value.len() as u64);
         group.bytes += value.len();
+        self.buffers.add(&topic, value.len() as u64);
         group.batch.insert(&topic.records, keys::record(partition, offset), value);
         tail.next = offset + 1;
+        let first = !std::mem::replace(&mut tail.moved, true);
         drop(tail);
-        match group.moved.iter_mut().find(|(moved, _)| Arc::ptr_eq(moved, &state)) {
-            Some((_, next)) => *next = offset + 1,
-            None => group.moved.push((state, offset + 1)),
+        if first {
+            group.moved.push(state);
         }
         Ok(Receipt { partition, offset })
     }
@@ -212,9 +218,11 @@ impl Writer {
         crash_point("local.fsynced");
         match &outcome {
             Ok(()) => {
-                for (partition, next) in group.moved {
+                for partition in group.moved {
+                    let mut tail = lock(&partition.tail);
+                    tail.moved = false;
                     partition.appended_ms.fetch_max(group.now_ms, Ordering::AcqRel);
-                    partition.high.store(next, Ordering::Release);
+                    partition.high.store(tail.next, Ordering::Release);
                 }
                 self.shared.wake_readers();
             }

@@ -9,6 +9,7 @@ use crate::{
     Committed, LogError, NewRecord, Offset, Receipt, Record, TimestampType, TopicInfo, TopicPartition, TopicSpec,
     Watermarks,
     group::{FetchLimit, Fetched},
+    record::payload_bytes,
     topic::{self, TopicSettings},
 };
 
@@ -132,7 +133,7 @@ impl Partition {
 
     pub fn append(&mut self, part: TopicPartition, record: NewRecord, gap: Offset, now_ms: i64) -> Receipt {
         let offset = self.high + gap;
-        let bytes = super::payload_bytes(&record) as u64;
+        let bytes = payload_bytes(&record) as u64;
         let receipt = Receipt { partition: part.partition, offset };
         let record = Record {
             part,

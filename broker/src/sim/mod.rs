@@ -32,6 +32,7 @@ use crate::{
     config::ProducerSettings,
     group::{Coordinator, FetchLimit},
     partition::{self, Sticky},
+    record::payload_bytes,
     sync::lock,
 };
 
@@ -178,13 +179,7 @@ impl SimLog {
         if bytes > max {
             return Err(ProduceError::TooLarge { bytes, max });
         }
-        let count = topic.partitions.len() as i32;
-        let partition = match (record.partition, &record.key) {
-            (Some(partition), _) if (0..count).contains(&partition) => partition,
-            (Some(partition), _) => return Err(unknown(format!("{name}-{partition}"))),
-            (None, Some(key)) => partition::for_key(key, count),
-            (None, None) => partition::for_call(*call.get_or_insert_with(|| self.sticky.next_call()), count),
-        };
+        let partition = partition::place(record, topic.partitions.len() as i32, call, &self.sticky)?;
         Ok(TopicPartition::new(name.clone(), partition))
     }
 }
@@ -193,11 +188,6 @@ impl Drop for SimLog {
     fn drop(&mut self) {
         self.shared.end();
     }
-}
-
-fn payload_bytes(record: &NewRecord) -> usize {
-    let length = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    length(&record.key) + length(&record.value) + record.headers.bytes()
 }
 
 #[async_trait]
@@ -308,7 +298,7 @@ impl Log for SimLog {
         offsets: &[(TopicPartition, Option<Committed>)],
     ) -> Result<(), LogError> {
         self.shared.reachable()?;
-        let _frozen = self.groups.freeze_empty(group)?;
+        let _frozen = self.groups.freeze_empty(group).await?;
         let mut disk = lock(&self.disk);
         for (part, committed) in offsets {
             disk.partition(part)?;

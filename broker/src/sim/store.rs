@@ -12,10 +12,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{CommitFault, EPOCH_MS, ProduceFault, SimSettings, disk::Disk, faults::Faults, payload_bytes};
+use super::{CommitFault, EPOCH_MS, ProduceFault, SimSettings, disk::Disk, faults::Faults};
 use crate::{
     CommitError, Committed, LogError, NewRecord, Offset, ProduceError, Receipts, TopicInfo, TopicPartition, Watermarks,
     group::{FetchLimit, Fetched, Place, Store, Ticket},
+    record::payload_bytes,
     sync::lock,
 };
 
