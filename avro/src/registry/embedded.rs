@@ -257,3 +257,25 @@ fn size(registered: &Registered) -> usize {
     let references = registered.schema.references().iter().map(|r| r.schema.len()).sum::<usize>();
     registered.schema.text().len() + references
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parsed_schemas_are_bounded_and_the_used_ones_stay() {
+        let schema = Schema::parse("\"int\"", &[]).unwrap();
+        let mut parsed = Parsed::default();
+        for id in 0..PARSED_SCHEMAS as u32 + 10 {
+            parsed.put(Arc::new(Registered { id, schema: schema.clone() }));
+            assert!(parsed.get(0).is_some(), "used all the time");
+        }
+        assert_eq!((parsed.schemas.len(), parsed.bytes), (PARSED_SCHEMAS, PARSED_SCHEMAS * 5));
+        assert!(parsed.get(1).is_none());
+        let large = Schema::parse(&format!("\"int\"{}", " ".repeat(1_000_000)), &[]).unwrap();
+        for id in 5_000..5_020 {
+            parsed.put(Arc::new(Registered { id, schema: large.clone() }));
+        }
+        assert_eq!(parsed.schemas.len(), PARSED_BYTES / 1_000_005);
+    }
+}

@@ -1,7 +1,8 @@
 //! What the embedded registry knows, without any I/O: rows of the store to state, and the rows that a change writes.
 //!
 //! Keys: `format`; `id/` + id; `subject/` + name + NUL + version; `config` and `config/` + name. Numbers are u32
-//! big-endian, values JSON. Rows are only added, so ids and versions are never given twice.
+//! big-endian, values JSON. Rows are only added, so ids and versions are never given twice. A row that says more than
+//! this version understands is refused, not half read; `format` counts up when rows change their meaning.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,6 +28,7 @@ const GLOBAL_LEVEL_KEY: &[u8] = b"config";
 
 /// A schema as it is stored: what was sent, references by name only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct StoredSchema {
     pub(super) schema: Arc<str>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,6 +44,7 @@ pub(super) struct StoredReference {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StoredVersion {
     id: u32,
 }
@@ -244,4 +247,53 @@ fn number(key: &[u8], bytes: &[u8]) -> Result<u32, RegistryError> {
 fn broken(key: &[u8], why: &str) -> RegistryError {
     let key = String::from_utf8_lossy(key).into_owned();
     RegistryError::Unavailable(format!("its store is broken at {key:?}: {why}; restore the directory from a backup"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(i: usize, bytes: usize) -> StoredSchema {
+        let text = format!("\"n{i}\"");
+        let padding = " ".repeat(bytes.saturating_sub(text.len()));
+        StoredSchema { schema: (text + &padding).into(), references: Vec::new() }
+    }
+
+    /// State with schemas of ids from 1.
+    fn state(count: usize, bytes: usize) -> State {
+        let mut state = State::default();
+        for i in 0..count {
+            let (_, _, rows) = state.add("s", &schema(i, bytes)).unwrap();
+            rows.iter().for_each(|(key, value)| state.apply(key, value).unwrap());
+        }
+        state
+    }
+
+    #[test]
+    fn a_full_registry_takes_no_new_schema_but_known_ones() {
+        let mut state = state(MAX_SCHEMAS - 1, 8);
+        let (version, id, rows) = state.add("s", &schema(MAX_SCHEMAS, 8)).unwrap();
+        assert_eq!((version as usize, id as usize), (MAX_SCHEMAS, MAX_SCHEMAS));
+        rows.iter().for_each(|(key, value)| state.apply(key, value).unwrap());
+        assert!(matches!(state.add("s", &schema(MAX_SCHEMAS + 1, 8)), Err(RegistryError::Full(_))));
+        assert_eq!(state.add("other", &schema(0, 8)).unwrap().1, 1);
+    }
+
+    #[test]
+    fn the_bytes_of_all_texts_are_bounded() {
+        let state = state(63, 1 << 20);
+        assert!(state.add("s", &schema(64, 1 << 20)).is_ok());
+        assert!(matches!(state.add("s", &schema(64, (1 << 20) + 1)), Err(RegistryError::Full(_))));
+    }
+
+    #[test]
+    fn rows_have_the_keys_that_are_documented() {
+        let (_, _, rows) = State::default().add("a/b", &schema(1, 0)).unwrap();
+        let keys: Vec<&[u8]> = rows.iter().map(|(key, _)| key.as_slice()).collect();
+        assert_eq!(keys, [&b"format"[..], b"id/\0\0\0\x01", b"subject/a/b\0\0\0\0\x01"]);
+        assert_eq!(rows[1].1, br#"{"schema":"\"n1\""}"#);
+        assert_eq!(rows[2].1, br#"{"id":1}"#);
+        let (key, value) = State::set_level(Some("a/b"), Compatibility::Full).unwrap();
+        assert_eq!((key.as_slice(), value.as_slice()), (&b"config/a/b"[..], &br#""FULL""#[..]));
+    }
 }
