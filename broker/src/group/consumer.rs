@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Coordinator, FetchLimit, Place, Store, assign::MemberId, coordinator::Event};
 use crate::{Assigned, CommitError, Committed, Committer, Consumer, Epoch, LogError, Offset, Polled, TopicPartition};
@@ -17,7 +14,7 @@ const POLL_BYTES: usize = 1 << 20;
 pub(super) struct GroupConsumer {
     seat: Arc<Seat>,
     notify: Arc<Notify>,
-    appended: watch::Receiver<u64>,
+    appended: Arc<Notify>,
     parts: Vec<Held>,
     /// Where the next look for records begins, so that every partition gets its turn.
     turn: usize,
@@ -139,9 +136,11 @@ impl Held {
 impl Consumer for GroupConsumer {
     async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError> {
         let deadline = Instant::now() + wait;
+        let appended = self.appended.clone();
         loop {
             self.seat.store.usable()?;
-            self.appended.mark_unchanged();
+            // Made before looking: what comes while we look is not missed.
+            let appended = appended.notified();
             if let Some(event) = self.seat.coordinator.next_event(&self.seat.group, self.seat.member) {
                 return Ok(self.take(event));
             }
@@ -151,9 +150,7 @@ impl Consumer for GroupConsumer {
             tokio::select! {
                 biased;
                 () = self.notify.notified() => {}
-                changed = self.appended.changed() => {
-                    changed.map_err(|_| LogError::Closed)?;
-                }
+                () = appended => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(Polled::Idle),
             }
         }

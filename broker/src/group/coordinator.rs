@@ -42,7 +42,7 @@ pub(crate) struct Coordinator {
 
 #[derive(Default)]
 struct State {
-    groups: HashMap<String, Group>,
+    groups: BTreeMap<String, Group>,
     /// Last number given to a member or a revoke.
     last_id: u64,
 }

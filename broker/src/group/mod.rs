@@ -9,8 +9,10 @@ mod assign;
 mod consumer;
 mod coordinator;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{CommitError, Committed, LogError, Offset, Record, TopicInfo, TopicPartition, Watermarks};
 
@@ -27,8 +29,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn watermarks_now(&self, part: &TopicPartition, topic_id: &str) -> Option<Watermarks>;
     /// What is committed, stored durably.
     fn committed_now(&self, group: &str, part: &TopicPartition) -> Option<Committed>;
-    /// Changes whenever records can be read that could not before, and when the log ends.
-    fn appended(&self) -> watch::Receiver<u64>;
+    /// Its waiters are woken whenever records can be read that could not before, and when the log ends. (A `watch`
+    /// channel would wake them in random order, and a simulation would not be the same twice.)
+    fn appended(&self) -> Arc<Notify>;
     /// Records from `from` on.
     async fn fetch(&self, at: &Place<'_>, from: Offset, limit: FetchLimit) -> Result<Fetched, LogError>;
     /// Stores a commit. The ticket lives until the outcome is final, even if the caller stops waiting.

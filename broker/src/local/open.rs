@@ -8,7 +8,7 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{
     LocalSettings, journal,
@@ -53,7 +53,6 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
     let topics = load_topics(&db, &small)?;
     drop_orphans(&db, &topics).map_err(unopened)?;
     let committed = load_committed(&small.groups)?;
-    let (appended, _) = watch::channel(0);
     Ok(Arc::new_cyclic(|me| Shared {
         me: me.clone(),
         cluster_id,
@@ -62,7 +61,7 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
         topics: RwLock::new(topics),
         committed: Mutex::new(committed),
         queue: Queue::new(settings.producer.queue_records, settings.producer.queue_bytes),
-        appended,
+        appended: Arc::new(Notify::new()),
         record_bytes: settings.producer.record_bytes,
         min_free_bytes: settings.min_free_bytes,
         broken: OnceLock::new(),

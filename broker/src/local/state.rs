@@ -11,7 +11,7 @@ use std::{
 
 use fjall::{Database, Keyspace};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{index::RunningMark, lock::DirLock, now_ms, queue::Queue, writer::Job};
 use crate::{
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
     pub committed: Mutex<HashMap<String, BTreeMap<TopicPartition, Committed>>>,
     pub queue: Queue<Job>,
-    pub appended: watch::Sender<u64>,
+    pub appended: Arc<Notify>,
     pub record_bytes: usize,
     pub min_free_bytes: u64,
     /// Why nothing can be written any more.
@@ -158,7 +158,7 @@ impl Shared {
     }
 
     pub fn wake_readers(&self) {
-        self.appended.send_modify(|version| *version = version.wrapping_add(1));
+        self.appended.notify_waiters();
     }
 
     pub fn set_committed_now(&self, group: &str, part: TopicPartition, committed: Option<Committed>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     keys,
@@ -37,8 +37,8 @@ impl Store for Shared {
         lock(&self.committed).get(group)?.get(part).cloned()
     }
 
-    fn appended(&self) -> watch::Receiver<u64> {
-        self.appended.subscribe()
+    fn appended(&self) -> Arc<Notify> {
+        self.appended.clone()
     }
 
     async fn fetch(&self, at: &Place<'_>, from: Offset, limit: FetchLimit) -> Result<Fetched, LogError> {

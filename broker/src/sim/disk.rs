@@ -1,9 +1,6 @@
 //! What a simulated log has stored: it outlives crashes.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Committed, LogError, NewRecord, Offset, Receipt, Record, TimestampType, TopicInfo, TopicPartition, TopicSpec,
@@ -16,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Disk {
     pub topics: BTreeMap<Arc<str>, Topic>,
-    pub committed: HashMap<String, BTreeMap<TopicPartition, Committed>>,
+    pub committed: BTreeMap<String, BTreeMap<TopicPartition, Committed>>,
     topics_made: u64,
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, oneshot},
     time::Instant,
 };
 
@@ -72,7 +72,6 @@ impl SimLog {
     }
 
     fn on(disk: Arc<Mutex<Disk>>, settings: SimSettings, started: Instant) -> Arc<Self> {
-        let (appended, _) = watch::channel(0);
         let state = State {
             queue: VecDeque::new(),
             records: 0,
@@ -86,7 +85,7 @@ impl SimLog {
             disk: disk.clone(),
             state: Mutex::new(state),
             queued: Notify::new(),
-            appended,
+            appended: Arc::new(Notify::new()),
             settings,
             started,
         });
@@ -321,3 +320,6 @@ impl Log for SimLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, oneshot},
     time::Instant,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub disk: Arc<Mutex<Disk>>,
     pub state: Mutex<State>,
     pub queued: Notify,
-    pub appended: watch::Sender<u64>,
+    pub appended: Arc<Notify>,
     pub settings: SimSettings,
     pub started: Instant,
 }
@@ -83,7 +83,7 @@ impl Shared {
     }
 
     pub fn wake_readers(&self) {
-        self.appended.send_modify(|version| *version = version.wrapping_add(1));
+        self.appended.notify_waiters();
     }
 
     /// Makes room in the queue for a call, and says what is to happen to it.
@@ -125,9 +125,8 @@ impl Shared {
 
     /// In order: waits for the queue to empty first.
     pub async fn close(&self) {
-        let mut appended = self.appended.subscribe();
         loop {
-            appended.mark_unchanged();
+            let finished = self.appended.notified();
             let done = {
                 let state = lock(&self.state);
                 state.records == 0 || state.ended
@@ -135,8 +134,7 @@ impl Shared {
             if done {
                 break;
             }
-            // The sender is ours: it can't be gone.
-            let _ = appended.changed().await;
+            finished.await;
         }
         self.end();
     }
@@ -232,8 +230,8 @@ impl Store for Shared {
         lock(&self.disk).committed.get(group)?.get(part).cloned()
     }
 
-    fn appended(&self) -> watch::Receiver<u64> {
-        self.appended.subscribe()
+    fn appended(&self) -> Arc<Notify> {
+        self.appended.clone()
     }
 
     async fn fetch(&self, at: &Place<'_>, from: Offset, limit: FetchLimit) -> Result<Fetched, LogError> {
