@@ -1,0 +1,43 @@
+# `make help` lists the targets. Each installs what it needs: Debian packages where it may, Python parts into .venv.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+CARGO := cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench fmt lint tools python
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: tools python ## the main path on real data, with proof (KEEP=1 leaves it running)
+	$(CARGO) build --locked --release -p forebay-cli
+	.venv/bin/python examples/flights/demo.py --forebay $(TARGET_DIR)/release/forebay --folder forebay-data/demo $(if $(KEEP),--keep)
+
+test: tools lint ## every check: formatting, lints, all tests
+	$(CARGO) test --locked --workspace --features forebay-cli/failpoints
+
+lint: tools ## formatting and lints, without changing anything
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --features forebay-cli/failpoints -- -D warnings
+
+fmt: ## formats all sources
+	$(CARGO) fmt --all
+
+bench: tools ## measures costs, rewrites bench/RESULTS.md (about 5 minutes)
+	$(CARGO) build --locked --release -p forebay-bench
+	$(TARGET_DIR)/release/bench-encode
+	$(TARGET_DIR)/release/bench-ingest
+	$(TARGET_DIR)/release/bench-report
+
+tools:
+	@scripts/tools
+
+python: .venv/ready
+
+.venv/ready: examples/flights/requirements.txt examples/flights/requirements-data.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet -r examples/flights/requirements.txt
+	.venv/bin/pip install --quiet --no-deps --no-build-isolation -r examples/flights/requirements-data.txt
+	touch $@
