@@ -1,7 +1,10 @@
 //! What the bytes mean: schemas, the registry's rules, JSON to Avro, Avro to JSON and Arrow. No server, no log, no Python.
 
 pub mod compat;
+pub mod encode;
 pub mod event;
+pub mod json;
+pub mod plan;
 pub mod registry;
 pub mod schema;
 pub mod violation;

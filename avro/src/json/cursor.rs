@@ -1,0 +1,387 @@
+//! A cursor over JSON text: tokens without a tree, without copies, and with the exact place of a syntax error.
+
+use std::borrow::Cow;
+
+/// The text is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Syntax {
+    /// Byte offset of the first byte that does not fit.
+    pub at: usize,
+    /// What could have stood there.
+    pub expected: &'static str,
+}
+
+/// What a value is, told by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    Boolean,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    /// JSON's own word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::String => "string",
+            Self::Array => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// A string as it stands in the text, escapes untouched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// Between the quotes.
+    pub raw: &'a str,
+    /// Whether it holds a backslash.
+    pub escaped: bool,
+    /// Whether an escape names half of a surrogate pair: JSON by its grammar, but no Unicode text.
+    pub lone_surrogate: bool,
+}
+
+impl<'a> Text<'a> {
+    /// The string meant; lone surrogates become U+FFFD. Allocates only if there are escapes.
+    pub(crate) fn decode(&self) -> Cow<'a, str> {
+        if !self.escaped {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut out = String::with_capacity(self.raw.len());
+        self.decode_into(&mut out);
+        Cow::Owned(out)
+    }
+
+    /// Appends the string meant.
+    pub(crate) fn decode_into(&self, out: &mut String) {
+        let mut rest = self.raw;
+        while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+            out.push_str(&rest[..at]);
+            let (c, used) = unescape(&rest.as_bytes()[at..]);
+            out.push(c);
+            rest = &rest[at + used..];
+        }
+        out.push_str(rest);
+    }
+}
+
+/// The character of the escape at the start of `bytes` (already checked), and its length in bytes.
+fn unescape(bytes: &[u8]) -> (char, usize) {
+    match bytes.get(1) {
+        Some(b'n') => ('\n', 2),
+        Some(b't') => ('\t', 2),
+        Some(b'r') => ('\r', 2),
+        Some(b'b') => ('\u{8}', 2),
+        Some(b'f') => ('\u{c}', 2),
+        Some(b'u') => {
+            let high = hex4(bytes, 2).unwrap_or(0xfffd);
+            if let Some(low) = low_surrogate_after(bytes, 6, high) {
+                let c = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                return (char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER), 12);
+            }
+            (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 6)
+        }
+        // `"`, `\` and `/` stand for themselves.
+        Some(&c) => (char::from(c), 2),
+        None => (char::REPLACEMENT_CHARACTER, 1),
+    }
+}
+
+/// Four hex digits at `at`.
+fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + 4)?;
+    digits.iter().try_fold(0, |value, &d| Some(value << 4 | char::from(d).to_digit(16)?))
+}
+
+/// The second half of a surrogate pair that starts with `high`, if it stands as an escape at `at`.
+fn low_surrogate_after(bytes: &[u8], at: usize, high: u32) -> Option<u32> {
+    if !(0xd800..0xdc00).contains(&high) || bytes.get(at..at + 2)? != b"\\u" {
+        return None;
+    }
+    hex4(bytes, at + 2).filter(|low| (0xdc00..0xe000).contains(low))
+}
+
+/// A number literal, exactly as sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number<'a> {
+    pub raw: &'a str,
+    /// Without fraction and exponent.
+    pub integer: bool,
+}
+
+const EXPECTED_VALUE: &str = "a JSON value";
+const EXPECTED_ESCAPE: &str = "an escape such as \\n, \\\" or \\u00e9";
+
+/// A position in a text. Copies are free: look ahead with one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a> {
+    text: &'a str,
+    pos: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, pos: 0 }
+    }
+
+    /// The whole text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Byte offset of the next byte.
+    pub(crate) fn pos(&self) -> usize {
+        self.pos
+    }
+
+    /// Goes back, or on, to an offset that [`Cursor::pos`] gave.
+    pub(crate) fn seek(&mut self, pos: usize) {
+        self.pos = pos;
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.pos).copied()
+    }
+
+    pub(crate) fn fail<T>(&self, expected: &'static str) -> Result<T, Syntax> {
+        Err(Syntax { at: self.pos, expected })
+    }
+
+    /// Steps over whitespace.
+    #[inline]
+    pub(crate) fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.pos += 1;
+        }
+    }
+
+    /// Steps over whitespace and tells the kind of the value there.
+    #[inline]
+    pub(crate) fn kind(&mut self) -> Result<Kind, Syntax> {
+        self.space();
+        match self.peek() {
+            Some(b'"') => Ok(Kind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b't' | b'f') => Ok(Kind::Boolean),
+            Some(b'n') => Ok(Kind::Null),
+            _ => self.fail(EXPECTED_VALUE),
+        }
+    }
+
+    /// Nothing but whitespace may follow.
+    pub(crate) fn end(&mut self) -> Result<(), Syntax> {
+        self.space();
+        if self.pos == self.text.len() { Ok(()) } else { self.fail("the end of the body") }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Syntax> {
+        for &letter in word.as_bytes() {
+            if self.peek() != Some(letter) {
+                return self.fail("true, false or null");
+            }
+            self.pos += 1;
+        }
+        Ok(())
+    }
+
+    /// `null`.
+    pub(crate) fn null(&mut self) -> Result<(), Syntax> {
+        self.word("null")
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self) -> Result<bool, Syntax> {
+        let value = self.peek() == Some(b't');
+        self.word(if value { "true" } else { "false" })?;
+        Ok(value)
+    }
+
+    /// A number literal.
+    pub(crate) fn number(&mut self) -> Result<Number<'a>, Syntax> {
+        let start = self.pos;
+        self.pos += usize::from(self.peek() == Some(b'-'));
+        if self.peek() == Some(b'0') {
+            self.pos += 1;
+        } else {
+            self.digits()?;
+        }
+        let mut integer = true;
+        if self.peek() == Some(b'.') {
+            integer = false;
+            self.pos += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            integer = false;
+            self.pos += 1;
+            self.pos += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        Ok(Number { raw: &self.text[start..self.pos], integer })
+    }
+
+    /// At least one digit.
+    fn digits(&mut self) -> Result<(), Syntax> {
+        let start = self.pos;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.pos += 1;
+        }
+        if self.pos == start { self.fail("a digit") } else { Ok(()) }
+    }
+
+    /// A string, from its opening to its closing quote.
+    #[inline]
+    pub(crate) fn string(&mut self) -> Result<Text<'a>, Syntax> {
+        if self.peek() != Some(b'"') {
+            return self.fail("a string in double quotes");
+        }
+        self.pos += 1;
+        let start = self.pos;
+        let (mut escaped, mut lone_surrogate) = (false, false);
+        loop {
+            self.pos = plain_run(self.text.as_bytes(), self.pos);
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    lone_surrogate |= self.escape()?;
+                }
+                Some(_) => return self.fail("no bare control character inside a string (write \\n, \\t or \\u0001)"),
+                None => return self.fail("the closing quote of a string"),
+            }
+        }
+        let raw = &self.text[start..self.pos];
+        self.pos += 1;
+        Ok(Text { raw, escaped, lone_surrogate })
+    }
+
+    /// One escape, or a surrogate pair of two; says whether it is a lone surrogate.
+    fn escape(&mut self) -> Result<bool, Syntax> {
+        self.pos += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.pos += 1;
+                Ok(false)
+            }
+            Some(b'u') => {
+                let bytes = self.text.as_bytes();
+                let Some(code) = hex4(bytes, self.pos + 1) else { return self.fail(EXPECTED_ESCAPE) };
+                let pair = low_surrogate_after(bytes, self.pos + 5, code).is_some();
+                self.pos += if pair { 11 } else { 5 };
+                Ok(!pair && (0xd800..0xe000).contains(&code))
+            }
+            _ => self.fail(EXPECTED_ESCAPE),
+        }
+    }
+
+    /// Steps over the `{` or `[` that [`Cursor::kind`] found.
+    pub(crate) fn open(&mut self) {
+        self.pos += 1;
+    }
+
+    /// The next key of an object, past its colon; `None` past the closing brace. `first` starts as true.
+    #[inline]
+    pub(crate) fn member(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, Syntax> {
+        self.space();
+        match self.peek() {
+            Some(b'}') => {
+                self.pos += 1;
+                return Ok(None);
+            }
+            Some(b',') if !*first => {
+                self.pos += 1;
+                self.space();
+            }
+            _ if *first => {}
+            _ => return self.fail("a comma or }"),
+        }
+        if self.peek() != Some(b'"') {
+            return self.fail(if *first { "a member name in double quotes or }" } else { "a member name in double quotes" });
+        }
+        *first = false;
+        let key = self.string()?;
+        self.space();
+        if self.peek() != Some(b':') {
+            return self.fail("a colon");
+        }
+        self.pos += 1;
+        Ok(Some(key))
+    }
+
+    /// Whether an array has another element; steps past the comma or the closing bracket. `first` starts as true.
+    #[inline]
+    pub(crate) fn element(&mut self, first: &mut bool) -> Result<bool, Syntax> {
+        self.space();
+        match self.peek() {
+            Some(b']') => {
+                self.pos += 1;
+                return Ok(false);
+            }
+            Some(b',') if !*first => self.pos += 1,
+            _ if *first => {}
+            _ => return self.fail("a comma or ]"),
+        }
+        *first = false;
+        Ok(true)
+    }
+
+    /// Steps over one value of any depth, checking its grammar only. Its stack is on the heap, one byte a level.
+    pub(crate) fn skip(&mut self) -> Result<(), Syntax> {
+        let mut open: Vec<Kind> = Vec::new();
+        loop {
+            let mut first = false;
+            match self.kind()? {
+                Kind::Null => self.null()?,
+                Kind::Boolean => drop(self.boolean()?),
+                Kind::Number => drop(self.number()?),
+                Kind::String => drop(self.string()?),
+                container @ (Kind::Array | Kind::Object) => {
+                    self.open();
+                    open.push(container);
+                    first = true;
+                }
+            }
+            loop {
+                let more = match open.last() {
+                    None => return Ok(()),
+                    Some(Kind::Array) => self.element(&mut first)?,
+                    Some(_) => self.member(&mut first)?.is_some(),
+                };
+                if more {
+                    break;
+                }
+                open.pop();
+                first = false;
+            }
+        }
+    }
+}
+
+/// Offset of the first byte from `at` on that ends or interrupts a string: a quote, a backslash, a control character.
+fn plain_run(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    // The lowest byte that is set in the high bit is right; those above it may be borrow.
+    let zero = |v: u64| v.wrapping_sub(ONES) & !v & HIGHS;
+    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let v = u64::from_le_bytes(eight);
+        let control = v.wrapping_sub(ONES * 0x20) & !v & HIGHS;
+        let hits = control | zero(v ^ (ONES * u64::from(b'"'))) | zero(v ^ (ONES * u64::from(b'\\')));
+        if hits != 0 {
+            return at + (hits.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|&b| b >= 0x20 && b != b'"' && b != b'\\') {
+        at += 1;
+    }
+    at
+}
