@@ -4,6 +4,10 @@ use crate::schema::TimeUnit;
 
 /// Nanoseconds of a second.
 const NANOS: i128 = 1_000_000_000;
+const DAY_NANOS: i128 = 86_400 * NANOS;
+/// Days since 1970-01-01 of 0000-01-01 and 9999-12-31.
+const FIRST_DAY: i128 = -719_528;
+const LAST_DAY: i128 = 2_932_896;
 
 /// A date and time as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,8 +165,33 @@ pub(crate) fn parse_datetime(text: &str) -> Result<Written, &'static str> {
     reader.one_of(b"Tt ").ok_or("T must stand between date and time")?;
     let time = reader.time()?;
     let offset = reader.offset()?;
-    let nanos = i128::from(days) * 86_400 * NANOS + time.nanos;
-    reader.end(Written { nanos, finer: time.finer, offset })
+    let written = Written { nanos: i128::from(days) * DAY_NANOS + time.nanos, finer: time.finer, offset };
+    if !(FIRST_DAY..=LAST_DAY).contains(&written.utc_nanos().div_euclid(DAY_NANOS)) {
+        return Err("in UTC it lies outside of the years 0000 to 9999");
+    }
+    reader.end(written)
+}
+
+/// RFC 3339 in UTC with milliseconds, or with nanoseconds where they are needed.
+pub(crate) fn format_utc(nanos: i128) -> String {
+    let (days, nanos) = (nanos.div_euclid(DAY_NANOS), nanos.rem_euclid(DAY_NANOS));
+    let (seconds, nanos) = (nanos / NANOS, nanos % NANOS);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let (year, month, day) = civil(days);
+    let fraction = if nanos % 1_000_000 == 0 { format!("{:03}", nanos / 1_000_000) } else { format!("{nanos:09}") };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction}Z")
+}
+
+/// The date of a day since 1970-01-01 (H. Hinnant's `civil_from_days`).
+fn civil(days: i128) -> (i128, i128, i128) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i128::from(month <= 2);
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 /// Days since 1970-01-01 of `YYYY-MM-DD`.
@@ -220,6 +249,8 @@ mod tests {
             for month in 1..=12 {
                 for day in 1..=days_in_month(year, month) {
                     assert_eq!(parse_date(&format!("{year:04}-{month:02}-{day:02}")), Ok(expected));
+                    let text = format!("{year:04}-{month:02}-{day:02}T00:00:00.000Z");
+                    assert_eq!(format_utc(i128::from(expected) * DAY_NANOS), text);
                     expected += 1;
                 }
             }

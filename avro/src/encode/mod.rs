@@ -19,12 +19,13 @@ use crate::{
         cursor::{Cursor, Kind, Number, Syntax, Text},
         keys::{Keys, Level},
     },
-    plan::{Plan, PlanNode, RecordPlan},
+    plan::{Plan, PlanNode},
     schema::NodeId,
     violation::Violation,
 };
 pub(crate) use faults::{Faults, Step};
-pub(crate) use record::Span;
+pub(crate) use record::{OpenRecord, Span};
+use union::Rereads;
 
 /// How to read values.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +102,7 @@ pub(crate) struct Pass<'p, 'a> {
     scratch: Vec<u8>,
     /// For strings with escapes.
     unescaped: String,
-    /// Bytes that unions may still read again.
-    rereads: usize,
+    rereads: Rereads,
 }
 
 impl<'p, 'a> Pass<'p, 'a> {
@@ -120,8 +120,17 @@ impl<'p, 'a> Pass<'p, 'a> {
             spans: Vec::new(),
             scratch: Vec::new(),
             unescaped: String::new(),
-            rereads: union::reread_budget(text.len()),
+            rereads: Rereads::default(),
         }
+    }
+
+    /// Starts on the next event of a batch, whatever became of the last.
+    pub(crate) fn begin(&mut self) {
+        self.depth = 0;
+        self.ignored = 0;
+        self.keys.truncate(0);
+        self.spans.clear();
+        self.rereads.begin(self.cursor.pos());
     }
 
     /// Reads one value of the type `id`.
@@ -262,14 +271,8 @@ impl<'p, 'a> Pass<'p, 'a> {
         self.faults.insert(mark, kind, |sensitive| faults::mismatch(schema, id, raw, hint, sensitive));
     }
 
-    fn record_plan(&self, id: NodeId) -> Option<&'p RecordPlan> {
-        match self.plan.node(id) {
-            PlanNode::Record(record) => Some(record),
-            _ => None,
-        }
-    }
-
-    fn kind(&mut self) -> Done<Kind> {
+    /// The kind of the value that comes next.
+    pub(crate) fn kind(&mut self) -> Done<Kind> {
         Ok(self.cursor.kind()?)
     }
 }

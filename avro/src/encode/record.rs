@@ -34,6 +34,14 @@ pub(crate) struct OpenRecord {
     ordered: Option<usize>,
 }
 
+impl OpenRecord {
+    /// Its fields lie anywhere from `start` on, among bytes that are no field's.
+    pub(crate) fn unordered(&mut self, start: usize) {
+        self.start = start;
+        self.ordered = None;
+    }
+}
+
 impl<'p, 'a> Pass<'p, 'a> {
     pub(super) fn record(&mut self, id: NodeId, record: &'p RecordPlan) -> Done {
         if self.kind()? != Kind::Object {
@@ -103,7 +111,7 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     /// Notes every field that is absent and has no default.
-    fn defaults(&mut self, record: &'p RecordPlan, open: OpenRecord) -> Done {
+    pub(crate) fn defaults(&mut self, record: &'p RecordPlan, open: OpenRecord) -> Done {
         if open.ordered == Some(record.fields.len()) {
             return Ok(());
         }
@@ -134,11 +142,10 @@ impl<'p, 'a> Pass<'p, 'a> {
         self.spans.get(open.base + index).copied().unwrap_or(Span::ABSENT)
     }
 
-    /// States where a field of an open record lies, when its bytes did not come from a member.
-    pub(crate) fn set_span(&mut self, open: &mut OpenRecord, index: usize, span: Span) {
+    /// States where a field of an open record lies whose bytes came from elsewhere; see [`OpenRecord::unordered`].
+    pub(crate) fn set_span(&mut self, open: OpenRecord, index: usize, span: Span) {
         if let Some(slot) = self.spans.get_mut(open.base + index) {
             *slot = span;
-            open.ordered = None;
         }
     }
 

@@ -6,10 +6,36 @@ use crate::{
     plan::UnionPlan,
 };
 
-/// Bytes that the unions of a body may read more than once. Unions within unions could otherwise ask for time that
+/// How often the unions of one event may read its bytes again. Unions within unions could otherwise ask for time that
 /// doubles with every level.
-pub(super) fn reread_budget(text: usize) -> usize {
-    text.saturating_mul(16).saturating_add(64 << 10)
+const REREADS: usize = 32;
+/// The same for very short events, in bytes.
+const FREE_REREADS: usize = 4 << 10;
+
+/// What trials have cost since the event began.
+#[derive(Debug, Default)]
+pub(crate) struct Rereads {
+    event_start: usize,
+    /// The furthest byte reached.
+    reach: usize,
+    spent: usize,
+}
+
+impl Rereads {
+    /// A new event begins.
+    pub(crate) fn begin(&mut self, at: usize) {
+        *self = Self { event_start: at, reach: at, spent: 0 };
+    }
+
+    /// The bytes between will be read again.
+    fn pay(&mut self, from: usize, to: usize) {
+        self.reach = self.reach.max(to);
+        self.spent = self.spent.saturating_add(to.saturating_sub(from) + 1);
+    }
+
+    fn exhausted(&self) -> bool {
+        self.spent > FREE_REREADS + REREADS * (self.reach - self.event_start)
+    }
 }
 
 /// All that a trial may change.
@@ -73,7 +99,7 @@ impl<'p> Pass<'p, '_> {
     /// Encodes the first branch that fits whole; false, and nothing done, if there is none.
     fn first_fit(&mut self, union: &'p UnionPlan, candidates: &[u32]) -> Done<bool> {
         for &branch in candidates {
-            if self.rereads == 0 {
+            if self.rereads.exhausted() {
                 break;
             }
             let before = self.before();
@@ -95,7 +121,7 @@ impl<'p> Pass<'p, '_> {
         }
         let mark = self.faults.mark();
         match self.closest(union, candidates)? {
-            Some(branch) if self.rereads > 0 => self.branch(union, branch)?,
+            Some(branch) if !self.rereads.exhausted() => self.branch(union, branch)?,
             _ => self.check()?,
         }
         self.no_match(union, start, mark);
@@ -107,7 +133,7 @@ impl<'p> Pass<'p, '_> {
         if let [only] = candidates {
             return Ok(Some(*only));
         }
-        if self.kind()? != Kind::Object || self.rereads == 0 {
+        if self.kind()? != Kind::Object || self.rereads.exhausted() {
             return Ok(None);
         }
         let mut known = vec![0_usize; candidates.len()];
@@ -116,12 +142,12 @@ impl<'p> Pass<'p, '_> {
         let mut first = true;
         while let Some(key) = ahead.member(&mut first)? {
             for (count, branch) in known.iter_mut().zip(candidates) {
-                let record = self.record_plan(union.branches[*branch as usize]);
+                let record = self.plan.record(union.branches[*branch as usize]);
                 *count += usize::from(record.is_some_and(|record| record.names.get(&key.decode()).is_some()));
             }
             ahead.skip()?;
         }
-        self.rereads = self.rereads.saturating_sub(ahead.pos() - self.cursor.pos());
+        self.rereads.pay(self.cursor.pos(), ahead.pos());
         let best = known.iter().zip(candidates).max_by_key(|(count, branch)| (**count, std::cmp::Reverse(**branch)));
         Ok(best.filter(|(count, _)| **count > 0).map(|(_, branch)| *branch))
     }
@@ -173,7 +199,7 @@ impl<'p> Pass<'p, '_> {
         let schema = &self.plan.schema;
         let tags: Vec<&str> = union.tags.iter().take(8).map(|tag| &**tag).collect();
         let named = union.branches.len() > 2 && raw.starts_with('{');
-        let exhausted = self.rereads == 0;
+        let exhausted = self.rereads.exhausted();
         self.faults.insert(mark, "union_no_match", |sensitive| {
             let hint = if exhausted {
                 "there are too many ways to read the unions here; name each branch: {\"<branch>\": value}".to_owned()
@@ -202,7 +228,7 @@ impl<'p> Pass<'p, '_> {
 
     /// Goes back to before a trial, and pays for it.
     fn back(&mut self, before: &Before) {
-        self.rereads = self.rereads.saturating_sub(self.cursor.pos() - before.at + 1);
+        self.rereads.pay(before.at, self.cursor.pos());
         self.cursor.seek(before.at);
         self.out.truncate(before.out);
         self.keys.truncate(before.keys);

@@ -2,9 +2,23 @@
 //!
 //! The three shapes (E text envelope, T typed envelope, R plain record) are decided once, when a schema is compiled.
 
+mod encoder;
+mod fill;
+mod layout;
+mod reader;
+
 use std::{borrow::Cow, ops::Range};
 
 use crate::violation::Violation;
+pub use encoder::EventEncoder;
+
+/// The schema registered for a topic that has none: shape E. The order of its fields is fixed.
+pub const DEFAULT_ENVELOPE: &str = r#"{"type":"record","name":"Event","fields":[
+ {"name":"event_id","type":"string"},
+ {"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},
+ {"name":"event_type","type":"string"},
+ {"name":"user_id","type":["null","string"],"default":null},
+ {"name":"payload","type":"string"}]}"#;
 
 /// How a topic treats its events; the topic's settings, resolved.
 #[derive(Clone, Debug)]

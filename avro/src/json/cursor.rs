@@ -22,20 +22,6 @@ pub(crate) enum Kind {
     Object,
 }
 
-impl Kind {
-    /// JSON's own word for it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Boolean => "boolean",
-            Self::Number => "number",
-            Self::String => "string",
-            Self::Array => "array",
-            Self::Object => "object",
-        }
-    }
-}
-
 /// A string as it stands in the text, escapes untouched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
@@ -123,11 +109,13 @@ const EXPECTED_ESCAPE: &str = "an escape such as \\n, \\\" or \\u00e9";
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     pos: usize,
+    /// Bytes of whitespace stepped over.
+    blanks: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, pos: 0 }
+        Self { text, pos: 0, blanks: 0 }
     }
 
     /// The whole text.
@@ -158,7 +146,13 @@ impl<'a> Cursor<'a> {
     pub(crate) fn space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.pos += 1;
+            self.blanks += 1;
         }
+    }
+
+    /// Bytes of whitespace stepped over so far: no more of them after a value means it is compact already.
+    pub(crate) fn blanks(&self) -> usize {
+        self.blanks
     }
 
     /// Steps over whitespace and tells the kind of the value there.
@@ -366,7 +360,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Offset of the first byte from `at` on that ends or interrupts a string: a quote, a backslash, a control character.
-fn plain_run(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     // The lowest byte that is set in the high bit is right; those above it may be borrow.

@@ -92,21 +92,33 @@ fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Found<'a>, Syntax> {
 
 /// Appends a copy of checked JSON without insignificant whitespace; strings and numbers are untouched.
 pub fn compact(text: &str, out: &mut String) {
-    let mut start = 0;
-    let mut in_string = false;
-    let mut bytes = text.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
+    let bytes = text.as_bytes();
+    let (mut start, mut at) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
         match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => drop(bytes.next()),
-            b' ' | b'\n' | b'\r' | b'\t' if !in_string => {
+            b'"' => at = after_string(bytes, at),
+            b' ' | b'\n' | b'\r' | b'\t' => {
                 out.push_str(&text[start..at]);
-                start = at + 1;
+                at += 1;
+                start = at;
             }
-            _ => {}
+            _ => at += 1,
         }
     }
-    out.push_str(&text[start..]);
+    out.push_str(text.get(start..).unwrap_or_default());
+}
+
+/// Offset behind the string that begins at `at`.
+fn after_string(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        at = cursor::plain_run(bytes, at + 1);
+        match bytes.get(at) {
+            Some(b'\\') => at += 1,
+            Some(b'"') => return at + 1,
+            Some(_) => {}
+            None => return bytes.len(),
+        }
+    }
 }
 
 /// Line and column (both from 1, the column in characters) of a byte offset.

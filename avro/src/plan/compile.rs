@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{FieldPlan, Names, Plan, PlanNode, RecordPlan, UnionPlan, Unsupported, defaults::Defaults};
 use crate::{
     json::cursor::Kind,
-    schema::{Field, Node, NodeId, Schema, TimeUnit},
+    schema::{Field, Node, NodeId, Schema},
 };
 
 pub(super) fn compile(schema: &Schema) -> Result<Plan, Unsupported> {
@@ -102,7 +102,7 @@ fn plan_union(schema: &Schema, branches: &[NodeId]) -> UnionPlan {
 }
 
 /// Whether some JSON value of this kind fits the type.
-pub(crate) fn takes(node: &Node, kind: Kind) -> bool {
+fn takes(node: &Node, kind: Kind) -> bool {
     match node {
         Node::Null => kind == Kind::Null,
         Node::Boolean => kind == Kind::Boolean,
@@ -120,24 +120,6 @@ pub(crate) fn takes(node: &Node, kind: Kind) -> bool {
 }
 
 /// The name by which Avro's JSON encoding calls a branch: the full name of a named type, else the base type's.
-pub(crate) fn tag(node: &Node) -> Arc<str> {
-    match node {
-        Node::Null => "null".into(),
-        Node::Boolean => "boolean".into(),
-        Node::Int | Node::Date | Node::Time(TimeUnit::Millis) => "int".into(),
-        Node::Long | Node::Time(_) | Node::Timestamp(_) | Node::LocalTimestamp(_) => "long".into(),
-        Node::Float => "float".into(),
-        Node::Double => "double".into(),
-        Node::Bytes | Node::Decimal { fixed: None, .. } => "bytes".into(),
-        Node::String | Node::UuidString => "string".into(),
-        Node::Array(_) => "array".into(),
-        Node::Map(_) => "map".into(),
-        Node::Union(_) => "union".into(),
-        Node::UuidFixed(name)
-        | Node::Decimal { fixed: Some((name, _)), .. }
-        | Node::Duration(name)
-        | Node::Fixed(name, _)
-        | Node::Enum { name, .. }
-        | Node::Record { name, .. } => name.clone(),
-    }
+fn tag(node: &Node) -> Arc<str> {
+    node.full_name().cloned().unwrap_or_else(|| node.base_type().into())
 }

@@ -116,4 +116,12 @@ impl Plan {
     pub(crate) fn node(&self, id: NodeId) -> &PlanNode {
         &self.nodes[id as usize]
     }
+
+    /// The record of that index, if it is one.
+    pub(crate) fn record(&self, id: NodeId) -> Option<&RecordPlan> {
+        match self.node(id) {
+            PlanNode::Record(record) => Some(record),
+            _ => None,
+        }
+    }
 }
