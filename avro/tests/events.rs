@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use forebay_avro::{
-    event::{Batch, BodyError, DEFAULT_ENVELOPE, Encoded, EventContext, EventEncoder, EventOptions, Item, Refusal, Shape},
+    event::{
+        Batch, BodyError, DEFAULT_ENVELOPE, Encoded, EventContext, EventEncoder, EventOptions, Item, Refusal, Shape,
+    },
     schema::Schema,
     violation::Violation,
 };

@@ -97,7 +97,8 @@ pub(super) fn mismatch(schema: &Schema, id: NodeId, raw: &str, hint: &str, sensi
 fn say_mismatch(expected: String, raw: &str, hint: &str, sensitive: bool) -> Words {
     let kind = json_type(raw);
     let scalar = matches!(kind, "string" | "number" | "boolean");
-    let shown = if scalar && !sensitive && raw.chars().count() <= SHOWN_CHARS { format!(" {raw}") } else { String::new() };
+    let shown =
+        if scalar && !sensitive && raw.chars().count() <= SHOWN_CHARS { format!(" {raw}") } else { String::new() };
     let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
     let got = if sensitive { kind } else { &raw[..raw.floor_char_boundary(SHOWN_CHARS)] };
     (format!("expected {expected}, got {kind}{shown}{hint}"), Some(expected), Some(got.to_owned()))

@@ -228,7 +228,8 @@ impl<'p, 'a> Pass<'p, 'a> {
     pub(crate) fn bearable(&mut self, digits: &str) -> Done<bool> {
         let (len, limit) = (digits.len(), self.options.number_chars);
         if len > limit {
-            self.faults.note("number_too_long", || format!("a number of {len} characters; at most {limit} are read"))?;
+            self.faults
+                .note("number_too_long", || format!("a number of {len} characters; at most {limit} are read"))?;
         }
         Ok(len <= limit)
     }

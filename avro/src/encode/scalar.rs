@@ -36,7 +36,9 @@ impl<'a> Pass<'_, 'a> {
         let Some(number) = self.integer_literal(id)? else { return Ok(()) };
         match number.raw.parse::<i32>() {
             Ok(value) => wire::long(value.into(), &mut self.out),
-            Err(_) => return self.wrong_raw(id, "int_range", number.raw, "an int lies between -2147483648 and 2147483647"),
+            Err(_) => {
+                return self.wrong_raw(id, "int_range", number.raw, "an int lies between -2147483648 and 2147483647");
+            }
         }
         Ok(())
     }
@@ -60,7 +62,12 @@ impl<'a> Pass<'_, 'a> {
                 if number.integer {
                     return Ok(Some(number));
                 }
-                self.wrong_raw(id, "int_type", number.raw, "write it without fraction and exponent; nothing is rounded")?;
+                self.wrong_raw(
+                    id,
+                    "int_type",
+                    number.raw,
+                    "write it without fraction and exponent; nothing is rounded",
+                )?;
                 return Ok(None);
             }
             Kind::String => "write the number without quotes",
@@ -240,7 +247,12 @@ impl<'a> Pass<'_, 'a> {
     }
 
     /// An integer in the schema's unit, as it is.
-    fn integer_of_time<T: std::str::FromStr + Into<i64>>(&mut self, id: NodeId, kind: &'static str, hint: &str) -> Done {
+    fn integer_of_time<T: std::str::FromStr + Into<i64>>(
+        &mut self,
+        id: NodeId,
+        kind: &'static str,
+        hint: &str,
+    ) -> Done {
         let Some(number) = self.number()? else { return Ok(()) };
         match number.raw.parse::<T>() {
             Ok(value) => wire::long(value.into(), &mut self.out),
@@ -249,7 +261,15 @@ impl<'a> Pass<'_, 'a> {
         Ok(())
     }
 
-    fn put_exact(&mut self, id: NodeId, kind: &'static str, raw: &str, nanos: i128, finer: bool, unit: TimeUnit) -> Done {
+    fn put_exact(
+        &mut self,
+        id: NodeId,
+        kind: &'static str,
+        raw: &str,
+        nanos: i128,
+        finer: bool,
+        unit: TimeUnit,
+    ) -> Done {
         let name = datetime::unit_name(unit);
         let Some(value) = datetime::exact(nanos, finer, unit) else {
             return self.wrong_raw(id, kind, raw, &format!("it is finer than {name}, and nothing is rounded"));

@@ -1,10 +1,7 @@
 //! Unions: untagged values first, branch by branch, then `{"<branch full name>": value}`.
 
 use super::{Done, Pass, Step, Stop, faults, wire};
-use crate::{
-    json::cursor::Kind,
-    plan::UnionPlan,
-};
+use crate::{json::cursor::Kind, plan::UnionPlan};
 
 /// How often the unions of one event may read its bytes again. Unions within unions could otherwise ask for time that
 /// doubles with every level.
@@ -183,7 +180,8 @@ impl<'p> Pass<'p, '_> {
             if tag {
                 self.branch(union, branch)?;
             } else {
-                self.faults.note("extra_forbidden", || "an object that names a union's branch has one member".into())?;
+                self.faults
+                    .note("extra_forbidden", || "an object that names a union's branch has one member".into())?;
                 self.check()?;
             }
             self.faults.path.pop();

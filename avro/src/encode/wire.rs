@@ -64,7 +64,12 @@ mod tests {
     #[test]
     fn uuids_are_canonical_or_none() {
         assert_eq!(parse_uuid("00112233-4455-6677-8899-aabbCCddeeff").map(|b| b[15]), Some(0xff));
-        for wrong in ["", "0011223344556677-8899-aabbccddeeff", "{0112233-4455-6677-8899-aabbccddeeff}", "g0112233-4455-6677-8899-aabbccddeeff"] {
+        for wrong in [
+            "",
+            "0011223344556677-8899-aabbccddeeff",
+            "{0112233-4455-6677-8899-aabbccddeeff}",
+            "g0112233-4455-6677-8899-aabbccddeeff",
+        ] {
             assert_eq!(parse_uuid(wrong), None, "{wrong}");
         }
     }

@@ -210,7 +210,11 @@ impl<'r, 'a> BodyReader<'r, 'a> {
             self.pass.cursor.skip()?;
         }
         if !met {
-            wrong.get_or_insert(shape_error(&["events"], "missing", "a batch has the member events, an array of events"));
+            wrong.get_or_insert(shape_error(
+                &["events"],
+                "missing",
+                "a batch has the member events, an array of events",
+            ));
         }
         Ok(wrong)
     }

@@ -82,7 +82,8 @@ pub(super) struct Slot {
 /// Shape and layout of a schema.
 pub(super) fn layout(schema: &Schema) -> Result<(Shape, Layout), Unsupported> {
     let Node::Record { fields, .. } = schema.node(schema.root()) else {
-        let reason = format!("the schema is of type {}, and events need a record", schema.node(schema.root()).base_type());
+        let reason =
+            format!("the schema is of type {}, and events need a record", schema.node(schema.root()).base_type());
         return Err(Unsupported { field: String::new(), reason });
     };
     let Some(payload) = envelope_payload(schema, fields) else {

@@ -266,7 +266,11 @@ impl<'a> EventReader<'_, '_, 'a> {
             json::compact(raw, self.compact);
             let bytes = self.compact.len();
             if bytes > limit {
-                let msg = || format!("metadata is {bytes} bytes of JSON; at most {limit} are taken, so move the bulk into payload");
+                let msg = || {
+                    format!(
+                        "metadata is {bytes} bytes of JSON; at most {limit} are taken, so move the bulk into payload"
+                    )
+                };
                 self.pass.faults.note("metadata_too_large", msg)?;
             }
         }

@@ -298,7 +298,11 @@ impl<'a> Cursor<'a> {
             _ => return self.fail("a comma or }"),
         }
         if self.peek() != Some(b'"') {
-            return self.fail(if *first { "a member name in double quotes or }" } else { "a member name in double quotes" });
+            return self.fail(if *first {
+                "a member name in double quotes or }"
+            } else {
+                "a member name in double quotes"
+            });
         }
         *first = false;
         let key = self.string()?;

@@ -32,7 +32,8 @@ pub fn find<'a>(text: &'a str, pointer: &str) -> Option<Found<'a>> {
     let mut cursor = Cursor::new(text);
     if !pointer.is_empty() {
         for step in pointer.strip_prefix('/')?.split('/') {
-            let step = if step.contains('~') { Cow::Owned(step.replace("~1", "/").replace("~0", "~")) } else { step.into() };
+            let step =
+                if step.contains('~') { Cow::Owned(step.replace("~1", "/").replace("~0", "~")) } else { step.into() };
             enter(&mut cursor, &step)?;
         }
     }
