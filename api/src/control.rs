@@ -1,7 +1,7 @@
 //! What the service shows of connectors. The trait is declared here over plain types; the command joins it to the
 //! crate that runs them, so that neither crate knows the other.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A view of the connectors that run in this process.
 #[async_trait::async_trait]
@@ -13,7 +13,7 @@ pub trait ConnectorControl: Send + Sync + 'static {
 }
 
 /// A connector as it is now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectorStatus {
     /// Name in the configuration.
     pub name: String,
@@ -23,41 +23,69 @@ pub struct ConnectorStatus {
     pub destination: String,
     /// Worst state of its tasks.
     pub state: ConnectorState,
+    /// Records between what is committed and what is written, over all partitions.
+    pub lag: i64,
+    /// Rows delivered since it started.
+    pub rows: u64,
+    /// Bytes of the files written since it started.
+    pub bytes: u64,
+    /// Dead letters since it started.
+    pub dead_letters: u64,
+    /// When rows were last committed, RFC 3339.
+    pub last_flush: Option<String>,
     /// Its workers.
     pub tasks: Vec<TaskStatus>,
     /// Every partition it reads.
     pub partitions: Vec<PartitionStatus>,
 }
 
-/// State of a connector or task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// State of a connector or task, in Kafka Connect's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectorState {
+    /// Started, no partition yet.
+    Unassigned,
     /// At work.
     Running,
-    /// The destination can't take rows now; it will be tried again.
+    /// Reads nothing until it is resumed.
     Paused,
-    /// Stopped: a person must act.
+    /// Between two tries.
+    Restarting,
+    /// A person must act.
     Failed,
-    /// Ended on request.
+    /// Ended on request, or not started.
     Stopped,
 }
 
+impl ConnectorState {
+    /// The word that stands in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unassigned => "unassigned",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A worker of a connector.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
     /// From 0.
-    pub task: u32,
+    pub task: usize,
     /// Its state.
     pub state: ConnectorState,
-    /// Why it is not running: a stable code.
+    /// What needs, or may need, a person: a stable code.
     pub code: Option<String>,
-    /// The same as a sentence.
-    pub message: Option<String>,
+    /// The same as a sentence that says what to do.
+    pub advice: Option<String>,
 }
 
 /// How far a connector is with one partition.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionStatus {
     /// Topic.
     pub topic: String,
@@ -69,8 +97,4 @@ pub struct PartitionStatus {
     pub high_watermark: i64,
     /// Records between the two.
     pub lag: i64,
-    /// Rows delivered since the connector started.
-    pub rows: u64,
-    /// When its last flush was committed, RFC 3339.
-    pub last_flush: Option<String>,
 }
