@@ -1,9 +1,25 @@
 //! Events in over HTTP: limits, check and encode, address, produce; one honest answer per event.
 
+mod address;
+mod admission;
+mod body;
 pub mod config;
+mod conn;
 pub mod control;
+mod encoders;
+mod layers;
+mod metrics;
 pub mod names;
+mod negotiate;
+mod prepare;
+pub mod problem;
+mod publish;
+mod query;
+mod receipts;
+mod routes;
 mod server;
+mod state;
+mod topics;
 
 pub use config::Settings;
 pub use control::ConnectorControl;

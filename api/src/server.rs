@@ -1,13 +1,41 @@
 //! Listen, serve, drain.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use axum::{Router, body::Body};
 use forebay_avro::registry::Registry;
 use forebay_broker::Log;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use http::{Request, Version};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Settings, control::ConnectorControl};
+use crate::{
+    config::{HYPER_HEADER_BYTES, HYPER_HEADER_COUNT, Limits, Settings},
+    conn::{Conn, ConnTimeouts, Guarded, Io},
+    control::ConnectorControl,
+    layers,
+    prepare::prepare,
+    routes,
+    state::{App, Phase},
+};
+
+/// Pause after a failed accept (fixed).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Builder = auto::Builder<TokioExecutor>;
 
 /// What the service works with.
 #[derive(Clone)]
@@ -97,13 +125,161 @@ async fn bind(key: &'static str, address: std::net::SocketAddr, anywhere: bool) 
 /// Serves until `shutdown` is cancelled, then drains. Topics and schemas of the settings are set up first.
 ///
 /// The log is neither flushed nor closed: that is its owner's part, after the drain.
+///
+/// # Errors
+/// What keeps the service from starting. Once it serves, it serves until `shutdown`.
 pub async fn serve(
     settings: Settings,
     listeners: Listeners,
     deps: Deps,
     shutdown: CancellationToken,
 ) -> Result<Drained, ServeError> {
-    let _ = (settings, listeners, deps);
+    let app = App::new(settings, deps).map_err(|error| ServeError::Internal(error.to_string()))?;
+    prepare(&app.settings, &*app.deps.log, &*app.deps.registry, app.publisher.topics()).await?;
+    let app = Arc::new(app);
+    let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());
+    let accept = |listener, router| Acceptor {
+        app: app.clone(),
+        listener,
+        router,
+        connections: Arc::new(Semaphore::new(app.settings.limits.connections)),
+        tasks: TaskTracker::new(),
+        close: stop_accepting.clone(),
+        cut: cut.clone(),
+    };
+    let api = accept(listeners.api, routes::api(app.clone()));
+    let api_tasks = api.tasks.clone();
+    let api_loop = tokio::spawn(api.run());
+    let management_loop = listeners.management.map(|listener| {
+        let management = Acceptor {
+            close: cut.clone(), // answers until the end of the drain
+            ..accept(listener, routes::management(app.clone()))
+        };
+        tokio::spawn(management.run())
+    });
     shutdown.cancelled().await;
-    Ok(Drained::default())
+    let drained = drain(&app, &stop_accepting, &cut, &api_tasks).await;
+    for task in [Some(api_loop), management_loop].into_iter().flatten() {
+        // The loops end with their tokens; a panic in one was logged by the runtime and changes nothing now.
+        let _ = task.await;
+    }
+    Ok(drained)
+}
+
+/// Not ready, then no new connections and requests, then what is in flight may finish, then it is cut.
+async fn drain(app: &App, stop: &CancellationToken, cut: &CancellationToken, tasks: &TaskTracker) -> Drained {
+    let pace = app.settings.drain;
+    let began = Instant::now();
+    app.enter(Phase::Draining);
+    tracing::info!(in_flight = app.in_flight.load(Ordering::Acquire), "Draining: not ready any more, still serving.");
+    tokio::time::sleep_until(began + pace.ready_wait).await;
+    app.enter(Phase::Closing);
+    stop.cancel();
+    tasks.close();
+    let finished = tokio::time::timeout_at(began + pace.finish_by, tasks.wait()).await.is_ok();
+    let requests_cut = app.in_flight.load(Ordering::Acquire);
+    if !finished && requests_cut > 0 {
+        tracing::warn!(requests_cut, "Requests had no answer in time and are cut.");
+    }
+    cut.cancel();
+    tracing::info!(requests_cut, took_ms = began.elapsed().as_millis(), "Drained.");
+    Drained { requests_cut }
+}
+
+/// One listener and its connections.
+struct Acceptor {
+    app: Arc<App>,
+    listener: TcpListener,
+    router: Router,
+    connections: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// No new connections; existing ones finish their request.
+    close: CancellationToken,
+    /// Connections end now.
+    cut: CancellationToken,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        let builder = builder(&self.app.settings.limits);
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = self.close.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => match self.connections.clone().try_acquire_owned() {
+                    Ok(permit) => self.spawn(&builder, stream, permit),
+                    Err(_) => tracing::debug!("Refused a connection over the limit of api.connections."),
+                },
+                Err(error) => {
+                    // Most often the process is out of file descriptors; accepting again at once would spin.
+                    tracing::warn!(%error, "A connection can't be accepted.");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, builder: &Builder, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        // Answers are written whole; waiting to fill packets would only delay them.
+        let _ = stream.set_nodelay(true);
+        let limits = &self.app.settings.limits;
+        let timeouts =
+            ConnTimeouts { header: limits.header_timeout, idle: limits.idle_timeout, write: limits.body_timeout };
+        let conn = Conn::new(timeouts);
+        let service = service_fn({
+            let (app, router, conn) = (self.app.clone(), self.router.clone(), conn.clone());
+            move |request: Request<Incoming>| {
+                let guards = (conn.request(request.version() == Version::HTTP_2), app.count());
+                let (app, router) = (app.clone(), router.clone());
+                async move {
+                    let response = layers::handle(app, router, request.map(Body::new)).await;
+                    Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guards)))
+                }
+            }
+        });
+        let connection = builder.serve_connection(Io::new(stream, conn.clone()), service).into_owned();
+        let (close, cut) = (self.close.clone(), self.cut.clone());
+        self.tasks.spawn(async move {
+            let _permit = permit;
+            tokio::pin!(connection);
+            let mut closing = false;
+            loop {
+                tokio::select! {
+                    ended = connection.as_mut() => {
+                        if let Err(error) = ended {
+                            tracing::debug!(%error, "A connection ended with an error.");
+                        }
+                        return;
+                    }
+                    () = conn.expired() => return,
+                    () = cut.cancelled() => return,
+                    () = close.cancelled(), if !closing => {
+                        closing = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// hyper's settings. Its limits stand above ours, so that the answer is ours; its header timer is off, since it can't
+/// tell a slow request from an idle connection (`conn.rs` can).
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_headers(HYPER_HEADER_COUNT)
+        .max_buf_size(HYPER_HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(u32::try_from(HYPER_HEADER_BYTES).unwrap_or(u32::MAX));
+    builder
 }

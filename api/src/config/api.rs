@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use forebay_broker::config::DlqSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -184,7 +185,7 @@ impl ApiOptions {
             limits: self.limits()?,
             topics,
             record_bytes: around.record_bytes,
-            dlq_topic: around.dlq_topic.to_owned(),
+            dlq: DlqSettings { topic: around.dlq_topic.to_owned() },
             drain: DrainSettings::default(),
         })
     }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
+use forebay_broker::config::DlqSettings;
+
 pub use api::{ApiOptions, Limits};
+pub(crate) use api::{HYPER_HEADER_BYTES, HYPER_HEADER_COUNT, TIMEOUT_MS};
 pub use topic::{
     DEFAULT_KEY_POINTERS, Generate, HeaderSet, KeyOption, MissingSchema, RecordTimestamp, SchemaVersion, TopicOptions,
     TopicSettings, UnknownFields,
@@ -55,8 +58,8 @@ pub struct Settings {
     pub topics: BTreeMap<String, TopicSettings>,
     /// Largest encoded record (`producer.record_bytes`).
     pub record_bytes: usize,
-    /// Where refused events go under `on_invalid=dlq`; may contain `{topic}` and `{connector}`.
-    pub dlq_topic: String,
+    /// Where refused events go under `on_invalid=dlq`.
+    pub dlq: DlqSettings,
     /// Pace of the drain.
     pub drain: DrainSettings,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ConfigError, DEFAULT_PARTITIONS, absolute};
+use super::{ConfigError, absolute};
 
 /// One topic.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -36,9 +36,9 @@ pub struct TopicOptions {
     pub record_timestamp: Option<RecordTimestamp>,
     /// Members that the schema lacks; default `reject`.
     pub unknown_fields: Option<UnknownFields>,
-    /// How long records are kept, ms; default for ever.
+    /// How long records are kept, ms; -1: for ever. Default: the log's own, seven days.
     pub retention_ms: Option<i64>,
-    /// How many bytes of records a partition keeps; default all.
+    /// How many bytes of records a partition keeps at least; -1: all. Default: all.
     pub retention_bytes: Option<i64>,
 }
 
@@ -149,8 +149,9 @@ pub const DEFAULT_KEY_POINTERS: [&str; 4] =
 /// One topic, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// Partitions when it is created.
-    pub partitions: i32,
+    /// Partitions that the configuration asks for; `None`: [`super::DEFAULT_PARTITIONS`] when it is created, and
+    /// whatever it has later.
+    pub partitions: Option<i32>,
     /// Key pointers of the topic's own; `None`: [`DEFAULT_KEY_POINTERS`].
     pub key: Option<Vec<String>>,
     /// Refuse events without a key.
@@ -185,7 +186,7 @@ impl TopicSettings {
     /// A topic that the configuration does not name.
     pub fn default_for(topic: &str) -> Self {
         Self {
-            partitions: DEFAULT_PARTITIONS,
+            partitions: None,
             key: None,
             key_required: false,
             subject: format!("{topic}-value"),
@@ -229,26 +230,23 @@ impl TopicOptions {
             headers: self.headers.unwrap_or_default(),
             record_timestamp: self.record_timestamp.unwrap_or_default(),
             unknown_fields: self.unknown_fields.unwrap_or_default(),
-            retention_ms: positive(self.retention_ms, &at("retention_ms"))?,
-            retention_bytes: positive(self.retention_bytes, &at("retention_bytes"))?,
+            retention_ms: retention(self.retention_ms, &at("retention_ms"))?,
+            retention_bytes: retention(self.retention_bytes, &at("retention_bytes"))?,
         })
     }
 }
 
-fn partitions(given: Option<i32>, key: &str) -> Result<i32, ConfigError> {
+fn partitions(given: Option<i32>, key: &str) -> Result<Option<i32>, ConfigError> {
     match given {
-        None => Ok(DEFAULT_PARTITIONS),
-        Some(n @ 1..=10_000) => Ok(n),
+        None | Some(1..=10_000) => Ok(given),
         Some(n) => Err(ConfigError::new(key, format!("{n} is outside 1 to 10000"))),
     }
 }
 
-fn positive(given: Option<i64>, key: &str) -> Result<Option<i64>, ConfigError> {
+fn retention(given: Option<i64>, key: &str) -> Result<Option<i64>, ConfigError> {
     match given {
-        Some(n) if n < 1 => {
-            Err(ConfigError::new(key, format!("{n} must be at least 1; leave the key out to keep everything")))
-        }
-        given => Ok(given),
+        None | Some(-1 | 1..) => Ok(given),
+        Some(n) => Err(ConfigError::new(key, format!("{n} is neither -1 (keep everything) nor at least 1"))),
     }
 }
 

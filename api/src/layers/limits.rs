@@ -1,0 +1,103 @@
+//! Limits on what stands before the body. hyper's own limits stand above these, so that the answer is ours.
+
+use http::{HeaderMap, Request, Version, header};
+
+use crate::{
+    config::Limits,
+    problem::{Code, Problem},
+};
+
+/// What a header field costs on the wire beside its name and value: `: ` and the line end.
+const FIELD_OVERHEAD: usize = 4;
+
+/// Refuses a target or headers over their limits, and ambiguous framing as far as hyper lets it through.
+pub(crate) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Problem> {
+    let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    if target > limits.uri_bytes {
+        return Err(Problem::new(Code::UriTooLong, format!("The request target is over {} bytes.", limits.uri_bytes)));
+    }
+    let headers = request.headers();
+    if headers.len() > limits.header_count {
+        return Err(Problem::new(
+            Code::HeadersTooLarge,
+            format!("{} header fields are over the limit of {}.", headers.len(), limits.header_count),
+        ));
+    }
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum::<usize>();
+    if bytes > limits.header_bytes {
+        return Err(Problem::new(
+            Code::HeadersTooLarge,
+            format!("The headers are over {} bytes.", limits.header_bytes),
+        ));
+    }
+    framing(request.version(), headers)
+}
+
+fn framing(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    let count = |name| headers.get_all(name).iter().count();
+    let hosts = count(header::HOST);
+    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
+        return Err(Problem::new(Code::AmbiguousRequest, format!("The request has {hosts} Host headers, not one.")));
+    }
+    if count(header::CONTENT_LENGTH) > 1 {
+        return Err(Problem::new(Code::AmbiguousRequest, "The request has more than one Content-Length."));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut builder = Request::builder().uri(target);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap()
+    }
+
+    fn code(request: &Request<()>) -> Option<Code> {
+        check(request, &Limits::default()).err().map(|p| p.code)
+    }
+
+    #[test]
+    fn target_at_the_limit_and_beyond() {
+        for (bytes, expected) in [(8191, None), (8192, None), (8193, Some(Code::UriTooLong))] {
+            let target = format!("/{}", "x".repeat(bytes - 1));
+            assert_eq!(code(&request(&target, &[("host", "h")])), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn header_count_at_the_limit_and_beyond() {
+        for (count, expected) in [(99, None), (100, None), (101, Some(Code::HeadersTooLarge))] {
+            let names: Vec<_> = (1..count).map(|i| format!("x-{i}")).collect();
+            let mut headers = vec![("host", "h")];
+            headers.extend(names.iter().map(|name| (name.as_str(), "v")));
+            assert_eq!(code(&request("/", &headers)), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn header_bytes_at_the_limit_and_beyond() {
+        for (bytes, expected) in [(32_767, None), (32_768, None), (32_769, Some(Code::HeadersTooLarge))] {
+            let host = "host".len() + 1 + FIELD_OVERHEAD;
+            let value = "v".repeat(bytes - host - 1 - FIELD_OVERHEAD);
+            assert_eq!(code(&request("/", &[("host", "h"), ("x", &value)])), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn one_host() {
+        assert_eq!(code(&request("/", &[])), Some(Code::AmbiguousRequest));
+        assert_eq!(code(&request("/", &[("host", "a"), ("host", "b")])), Some(Code::AmbiguousRequest));
+        let mut old = request("/", &[]);
+        *old.version_mut() = Version::HTTP_10;
+        assert_eq!(code(&old), None);
+        assert_eq!(
+            code(&request("/", &[("host", "a"), ("content-length", "1"), ("content-length", "1")])),
+            Some(Code::AmbiguousRequest)
+        );
+    }
+}

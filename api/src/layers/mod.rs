@@ -1,0 +1,166 @@
+//! What happens to every request around its route: identity, limits, drain, panics, the problem document, metrics, log.
+
+pub(crate) mod correlation;
+mod limits;
+pub(crate) mod trace;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::MatchedPath,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use tower::ServiceExt;
+
+use crate::{
+    problem::{Code, Problem},
+    state::App,
+};
+
+static CORRELATION_HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// What routes know of the request beside its parts.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    /// Correlation id.
+    pub correlation: Arc<str>,
+    /// W3C trace context, if the request carried a valid one.
+    pub trace: Option<trace::TraceContext>,
+}
+
+/// A refusal, from the route that made it to the layer that writes it down.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    problem: Problem,
+    event_id: Option<String>,
+    rest: Option<String>,
+}
+
+impl Problem {
+    /// The refusal of one event, or of a batch (`rest`: further members of the document).
+    pub(crate) fn refuse(self, event_id: Option<String>, rest: Option<String>) -> Response {
+        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(Refusal { problem: self, event_id, rest });
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.refuse(None, None)
+    }
+}
+
+/// Notes the route's template where the outer layer finds it; unmatched paths have none.
+pub(crate) async fn note_route(request: axum::extract::Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(matched) = matched {
+        response.extensions_mut().insert(matched);
+    }
+    response
+}
+
+/// Handles one request from the first to the last layer.
+pub(crate) async fn handle(app: Arc<App>, router: Router, mut request: Request<Body>) -> Response {
+    let started = Instant::now();
+    let correlation = correlation::of(request.headers());
+    let trace = trace::of(request.headers());
+    let method = request.method().clone();
+    let path: Arc<str> = request.uri().path().into();
+    request.extensions_mut().insert(RequestContext { correlation: correlation.clone(), trace });
+
+    let mut response = match admit(&app, &request) {
+        Ok(()) => run(router, request, &correlation).await,
+        Err(problem) => problem.into_response(),
+    };
+    let refusal = response.extensions_mut().remove::<Refusal>();
+    if let Some(refusal) = &refusal {
+        write_problem(&mut response, refusal, &path, &correlation);
+    }
+    if let Ok(value) = HeaderValue::from_str(&correlation) {
+        response.headers_mut().insert(CORRELATION_HEADER.clone(), value);
+    }
+    finish(&app, &response, Seen { method, path: &path, correlation: &correlation, started }, refusal.as_ref());
+    response
+}
+
+fn admit(app: &App, request: &Request<Body>) -> Result<(), Problem> {
+    limits::check(request, &app.settings.limits)?;
+    if app.is_closing() {
+        return Err(Problem::new(
+            Code::Draining,
+            "This instance is shutting down: use another, or a new connection later.",
+        ));
+    }
+    Ok(())
+}
+
+async fn run(router: Router, request: Request<Body>, correlation: &str) -> Response {
+    match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            tracing::error!(correlation_id = correlation, "A request panicked; this is a bug.");
+            Problem::new(Code::Internal, "The request failed for a reason of ours.").into_response()
+        }
+    }
+}
+
+/// Turns a refusal into its document.
+fn write_problem(response: &mut Response, refusal: &Refusal, path: &str, correlation: &str) {
+    let Refusal { problem, event_id, rest } = refusal;
+    let text = problem.document(path, correlation, event_id.as_deref(), rest.as_deref());
+    *response.body_mut() = Body::from(text);
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(seconds) = problem.code.info().retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.code == Code::UnsupportedMediaType {
+        headers.insert(HeaderName::from_static("accept-post"), HeaderValue::from_static("application/json"));
+    }
+    if problem.code == Code::AmbiguousRequest {
+        // Whatever follows on this connection can't be trusted to be a request.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+struct Seen<'a> {
+    method: Method,
+    path: &'a str,
+    correlation: &'a str,
+    started: Instant,
+}
+
+fn finish(app: &App, response: &Response, seen: Seen<'_>, refusal: Option<&Refusal>) {
+    let took = seen.started.elapsed();
+    let matched = response.extensions().get::<MatchedPath>();
+    let route = matched.map_or("unmatched", MatchedPath::as_str);
+    let status = response.status();
+    app.metrics.request(route, &seen.method, status.as_u16(), took);
+    let code = refusal.map(|refusal| refusal.problem.code);
+    if let Some(code) = code {
+        app.metrics.rejected(code);
+    }
+    let took_ms = took.as_secs_f64() * 1e3;
+    macro_rules! log {
+        ($level:expr) => {
+            tracing::event!($level, method = %seen.method, path = seen.path, route, status = status.as_u16(), took_ms,
+                code = code.map(|c| c.info().code), correlation_id = seen.correlation, "Answered a request.")
+        };
+    }
+    match code.map(|code| code.info().level) {
+        None => log!(tracing::Level::DEBUG),
+        Some(tracing::Level::ERROR) => log!(tracing::Level::ERROR),
+        Some(tracing::Level::WARN) => log!(tracing::Level::WARN),
+        Some(_) => log!(tracing::Level::INFO),
+    }
+}

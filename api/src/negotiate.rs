@@ -1,0 +1,116 @@
+//! Which types a request sends and takes.
+
+use http::{HeaderMap, header};
+
+use crate::problem::{Code, Problem};
+
+/// JSON, the type of nearly everything here.
+pub(crate) const JSON: &str = "application/json";
+
+/// The body's type must be JSON in UTF-8.
+pub(crate) fn json_body(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        _ => "",
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    if !essence.eq_ignore_ascii_case(JSON) {
+        let got = if essence.is_empty() { "no type".to_owned() } else { format!("{:.64}", essence.escape_debug()) };
+        return Err(unsupported(format!("This route takes Content-Type: {JSON}; the request names {got}.")));
+    }
+    for parameter in parts.filter(|p| !p.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let charset = name.trim().eq_ignore_ascii_case("charset");
+        if charset && !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8") {
+            return Err(unsupported("JSON is taken in UTF-8 only: leave charset out, or name utf-8.".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(detail: String) -> Problem {
+    Problem::new(Code::UnsupportedMediaType, detail)
+}
+
+/// The first of `offered` that `Accept` takes; all are taken if there is none.
+pub(crate) fn accept(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static str, Problem> {
+    let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
+    let first = offered.first().copied().unwrap_or(JSON);
+    if values.peek().is_none() {
+        return Ok(first);
+    }
+    let ranges: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    // A type named in full wins over one that only a wildcard takes.
+    let exact = offered.iter().find(|offer| ranges.iter().any(|range| takes(range, offer, true)));
+    let any = offered.iter().find(|offer| ranges.iter().any(|range| takes(range, offer, false)));
+    exact.or(any).copied().ok_or_else(|| {
+        Problem::new(Code::NotAcceptable, format!("This route offers {}; Accept takes none of it.", offered.join(", ")))
+    })
+}
+
+/// Whether a media range (with a weight above zero) covers a type.
+fn takes(range: &str, offer: &str, exactly: bool) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let refused = parts.any(|p| {
+        p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")).is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
+    });
+    let offer = offer.split(';').next().unwrap_or_default();
+    let group = offer.split('/').next().unwrap_or_default();
+    let wild = essence == "*/*" || essence.strip_suffix("/*").is_some_and(|g| g.eq_ignore_ascii_case(group));
+    !refused && (essence.eq_ignore_ascii_case(offer) || (wild && !exactly))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn content_types() {
+        for (values, taken) in [
+            (&["application/json"][..], true),
+            (&["Application/JSON; charset=UTF-8"], true),
+            (&["application/json;charset=\"utf-8\""], true),
+            (&["application/json; profile=x"], true),
+            (&["application/json; charset=latin-1"], false),
+            (&["application/x-ndjson"], false),
+            (&["text/plain"], false),
+            (&[""], false),
+            (&[], false),
+            (&["application/json", "application/json"], false),
+        ] {
+            assert_eq!(json_body(&headers(header::CONTENT_TYPE, values)).is_ok(), taken, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn accept_ranges() {
+        const TEXT: &str = "text/plain; version=0.0.4";
+        for (values, offered, chosen) in [
+            (&[][..], &[JSON][..], Some(JSON)),
+            (&["*/*"], &[JSON], Some(JSON)),
+            (&["application/*;q=0.1"], &[JSON], Some(JSON)),
+            (&["text/html, application/json"], &[JSON], Some(JSON)),
+            (&["text/html", "application/json"], &[JSON], Some(JSON)),
+            (&["application/json;q=0"], &[JSON], None),
+            (&["text/html"], &[JSON], None),
+            (&["application/json"], &[TEXT, JSON], Some(JSON)),
+            (&["application/json, */*;q=0.1"], &[TEXT, JSON], Some(JSON)),
+            (&["text/plain"], &[TEXT, JSON], Some(TEXT)),
+        ] {
+            assert_eq!(accept(&headers(header::ACCEPT, values), offered).ok(), chosen, "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,558 @@
+//! The one taxonomy of errors: every code with its status, words and advice, and the problem documents (RFC 9457) made
+//! from it.
+
+use std::{borrow::Cow, fmt};
+
+use forebay_avro::violation::{Segment, Violation};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use tracing::Level;
+
+/// Every way in which this service says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The body is no JSON.
+    MalformedJson,
+    /// A batch without events.
+    EmptyBatch,
+    /// Not UTF-8, or a broken compression.
+    BadEncoding,
+    /// Broken framing, or no single Host.
+    AmbiguousRequest,
+    /// The topic is not writable over HTTP.
+    Forbidden,
+    /// No such topic.
+    UnknownTopic,
+    /// No such subject, version or id.
+    UnknownSchema,
+    /// No such path or resource.
+    NotFound,
+    /// The path exists, not with this method.
+    MethodNotAllowed,
+    /// `Accept` names nothing that is offered.
+    NotAcceptable,
+    /// The body took too long.
+    BodyTimeout,
+    /// The topic is there already.
+    TopicExists,
+    /// The new version breaks the subject's compatibility level.
+    SchemaIncompatible,
+    /// The schema can't take events.
+    SchemaUnsupported,
+    /// One event, or its record, is too large.
+    EventTooLarge,
+    /// The body is too large on the wire.
+    BodyTooLarge,
+    /// The body is too large after decompression.
+    InflatedTooLarge,
+    /// Too many events in a batch.
+    BatchTooLong,
+    /// The request target is too long.
+    UriTooLong,
+    /// The body's type is not taken here.
+    UnsupportedMediaType,
+    /// The body's coding is not taken here.
+    UnsupportedEncoding,
+    /// Too many or too large request headers.
+    HeadersTooLarge,
+    /// An event breaks its schema.
+    SchemaValidationFailed,
+    /// Something else of the request is wrong.
+    RequestValidationFailed,
+    /// No key where one is required.
+    KeyRequired,
+    /// A key that can't be one.
+    KeyInvalid,
+    /// The schema id belongs to another subject.
+    SchemaMismatch,
+    /// Another event of an atomic batch was refused.
+    BatchRefused,
+    /// No room for the request now.
+    QueueFull,
+    /// The log can't take records now.
+    LogUnavailable,
+    /// The registry can't answer now.
+    RegistryUnavailable,
+    /// The service is going down.
+    Draining,
+    /// No receipt in time: it may be stored.
+    DeliveryUnknown,
+    /// A fault of ours.
+    Internal,
+}
+
+/// What belongs to a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    /// The code as text.
+    pub code: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// A few words.
+    pub title: &'static str,
+    /// Whether sending the same again can help.
+    pub retryable: bool,
+    /// Seconds after which.
+    pub retry_after_s: Option<u32>,
+    /// Level of its log line.
+    pub level: Level,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+const fn caller(code: &'static str, status: u16, title: &'static str, advice: &'static str) -> Info {
+    Info { code, status, title, retryable: false, retry_after_s: None, level: Level::INFO, advice }
+}
+
+const fn later(code: &'static str, status: u16, after_s: u32, title: &'static str, advice: &'static str) -> Info {
+    Info { code, status, title, retryable: true, retry_after_s: Some(after_s), level: Level::WARN, advice }
+}
+
+impl Code {
+    /// All codes, in the order of their statuses.
+    pub const ALL: [Self; 34] = [
+        Self::MalformedJson,
+        Self::EmptyBatch,
+        Self::BadEncoding,
+        Self::AmbiguousRequest,
+        Self::Forbidden,
+        Self::UnknownTopic,
+        Self::UnknownSchema,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::BodyTimeout,
+        Self::TopicExists,
+        Self::SchemaIncompatible,
+        Self::SchemaUnsupported,
+        Self::EventTooLarge,
+        Self::BodyTooLarge,
+        Self::InflatedTooLarge,
+        Self::BatchTooLong,
+        Self::UriTooLong,
+        Self::UnsupportedMediaType,
+        Self::UnsupportedEncoding,
+        Self::HeadersTooLarge,
+        Self::SchemaValidationFailed,
+        Self::RequestValidationFailed,
+        Self::KeyRequired,
+        Self::KeyInvalid,
+        Self::SchemaMismatch,
+        Self::BatchRefused,
+        Self::QueueFull,
+        Self::LogUnavailable,
+        Self::RegistryUnavailable,
+        Self::Draining,
+        Self::DeliveryUnknown,
+        Self::Internal,
+    ];
+
+    /// Everything about a code.
+    pub const fn info(self) -> Info {
+        match self {
+            Self::MalformedJson => caller(
+                "malformed_json",
+                400,
+                "The body is not JSON",
+                "Mend the JSON at the line and column given; nothing of the body was used.",
+            ),
+            Self::EmptyBatch => caller("empty_batch", 400, "The batch holds no event", "Send at least one event."),
+            Self::BadEncoding => caller(
+                "bad_encoding",
+                400,
+                "The body can't be decoded",
+                "Send UTF-8 text, plain or as one whole gzip or zstd stream.",
+            ),
+            Self::AmbiguousRequest => caller(
+                "ambiguous_request",
+                400,
+                "The request's framing is ambiguous or broken",
+                "Send one Host, one Content-Length or chunked coding, and the body whole.",
+            ),
+            Self::Forbidden => caller(
+                "forbidden",
+                403,
+                "The topic can't be written over HTTP",
+                "Internal topics (__*, replay.*) and dead letter topics are written by the service itself: choose another.",
+            ),
+            Self::UnknownTopic => caller(
+                "unknown_topic",
+                404,
+                "The topic does not exist",
+                "Create it: POST /api/v1/topics {\"name\": …}, `forebay topics create`, or `topics:` in forebay.yaml.",
+            ),
+            Self::UnknownSchema => caller(
+                "unknown_schema",
+                404,
+                "The schema is not registered",
+                "Register it: POST /api/v1/schemas/{subject}/versions, or `forebay schemas register`.",
+            ),
+            Self::NotFound => caller(
+                "not_found",
+                404,
+                "Nothing is here",
+                "Check the path; the routes are listed in the documentation.",
+            ),
+            Self::MethodNotAllowed => {
+                caller("method_not_allowed", 405, "The method is not allowed here", "Use a method that Allow names.")
+            }
+            Self::NotAcceptable => caller(
+                "not_acceptable",
+                406,
+                "No offered type is accepted",
+                "Leave Accept out, or name */* or the type offered.",
+            ),
+            Self::BodyTimeout => Info {
+                code: "body_timeout",
+                status: 408,
+                title: "The body took too long",
+                retryable: true,
+                retry_after_s: None,
+                level: Level::INFO,
+                advice: "Send the body faster, or in smaller batches.",
+            },
+            Self::TopicExists => {
+                caller("topic_exists", 409, "The topic exists already", "Use it, or choose another name.")
+            }
+            Self::SchemaIncompatible => caller(
+                "schema_incompatible",
+                409,
+                "The schema breaks the subject's compatibility",
+                "Mend each difference listed, or lower the subject's compatibility level first.",
+            ),
+            Self::SchemaUnsupported => caller(
+                "schema_unsupported",
+                409,
+                "The schema can't take events",
+                "Change the field named, or publish under another subject.",
+            ),
+            Self::EventTooLarge => caller("event_too_large", 413, "The event is too large", "Send smaller events."),
+            Self::BodyTooLarge => caller(
+                "body_too_large",
+                413,
+                "The body is too large",
+                "Send fewer events a request, or compress the body.",
+            ),
+            Self::InflatedTooLarge => caller(
+                "inflated_too_large",
+                413,
+                "The body is too large after decompression",
+                "Send fewer events a request.",
+            ),
+            Self::BatchTooLong => {
+                caller("batch_too_long", 413, "The batch holds too many events", "Split it into several requests.")
+            }
+            Self::UriTooLong => {
+                caller("uri_too_long", 414, "The request target is too long", "Shorten the path and query.")
+            }
+            Self::UnsupportedMediaType => caller(
+                "unsupported_media_type",
+                415,
+                "The body's type is not taken here",
+                "Send a type that Accept-Post names, in UTF-8.",
+            ),
+            Self::UnsupportedEncoding => caller(
+                "unsupported_encoding",
+                415,
+                "The body's coding is not taken here",
+                "Send the body plain, or in one coding: gzip or zstd.",
+            ),
+            Self::HeadersTooLarge => {
+                caller("headers_too_large", 431, "The request headers are too large", "Send fewer or shorter headers.")
+            }
+            Self::SchemaValidationFailed => caller(
+                "schema_validation_failed",
+                422,
+                "The event breaks its schema",
+                "Mend every place listed under errors.",
+            ),
+            Self::RequestValidationFailed => caller(
+                "request_validation_failed",
+                422,
+                "The request is not valid",
+                "Mend every place listed under errors.",
+            ),
+            Self::KeyRequired => caller(
+                "key_required",
+                422,
+                "The topic wants a key",
+                "Send Event-Key, or fill the member that the topic takes its key from.",
+            ),
+            Self::KeyInvalid => caller(
+                "key_invalid",
+                422,
+                "The key can't be used",
+                "A key is a string or an integer within the limit of key_bytes.",
+            ),
+            Self::SchemaMismatch => caller(
+                "schema_mismatch",
+                422,
+                "The schema belongs to another subject",
+                "Use an id of the topic's own subject, or leave schema_id out.",
+            ),
+            Self::BatchRefused => caller(
+                "batch_refused",
+                422,
+                "Another event of the batch was refused",
+                "Under atomic=validate nothing was stored: mend the invalid events and send the batch again.",
+            ),
+            Self::QueueFull => {
+                later("queue_full", 503, 1, "The service is at its limit", "Send the same again after Retry-After.")
+            }
+            Self::LogUnavailable => {
+                later("log_unavailable", 503, 5, "The log is unavailable", "Nothing was stored: send it again later.")
+            }
+            Self::RegistryUnavailable => later(
+                "registry_unavailable",
+                503,
+                5,
+                "The schema registry is unavailable",
+                "Nothing was stored: send it again later.",
+            ),
+            Self::Draining => later(
+                "draining",
+                503,
+                1,
+                "The service is shutting down",
+                "Send it again on a new connection; nothing was stored.",
+            ),
+            Self::DeliveryUnknown => later(
+                "delivery_unknown",
+                504,
+                1,
+                "It is not known whether the event was stored",
+                "Send it again with the same event_id; it may then stand twice in the log.",
+            ),
+            Self::Internal => Info {
+                code: "internal",
+                status: 500,
+                title: "Internal error",
+                retryable: false,
+                retry_after_s: None,
+                level: Level::ERROR,
+                advice: "Tell the operators the correlation id.",
+            },
+        }
+    }
+
+    /// The code of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.info().code == name)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.info().code)
+    }
+}
+
+/// One step of an item's `loc`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Loc {
+    /// `body`, `query`, `path`, `header`, or a member's name.
+    Name(Cow<'static, str>),
+    /// An array's index.
+    Index(usize),
+}
+
+/// One offending place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorItem {
+    /// From the top of the request, in FastAPI's way.
+    pub loc: Vec<Loc>,
+    /// RFC 6901, from the event; null outside events.
+    pub pointer: Option<String>,
+    /// One sentence.
+    pub msg: String,
+    /// Stable type, in pydantic's names where one exists.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+impl ErrorItem {
+    /// An item about a query parameter, path segment or header.
+    pub fn about(place: &'static str, name: impl Into<String>, kind: &'static str, msg: impl Into<String>) -> Self {
+        let loc = vec![Loc::Name(place.into()), Loc::Name(Cow::Owned(name.into()))];
+        Self { loc, pointer: None, msg: msg.into(), kind }
+    }
+
+    /// An item about a body as a whole.
+    pub fn body(kind: &'static str, msg: impl Into<String>) -> Self {
+        Self { loc: vec![Loc::Name("body".into())], pointer: None, msg: msg.into(), kind }
+    }
+
+    /// A violation; `prefix` leads from the body to the event.
+    pub fn violation(violation: Violation, prefix: &[Loc]) -> Self {
+        let pointer = Some(violation.pointer());
+        let mut loc = Vec::with_capacity(1 + prefix.len() + violation.path.len());
+        loc.push(Loc::Name("body".into()));
+        loc.extend_from_slice(prefix);
+        loc.extend(violation.path.into_iter().map(|segment| match segment {
+            Segment::Name(name) => Loc::Name(name.into()),
+            Segment::Index(index) => Loc::Index(index),
+        }));
+        Self { loc, pointer, msg: violation.msg, kind: violation.kind }
+    }
+}
+
+/// A refusal on its way to the caller.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// What kind.
+    pub code: Code,
+    /// One sentence on this case; names no host.
+    pub detail: String,
+    /// The offending places.
+    pub errors: Vec<ErrorItem>,
+}
+
+impl Problem {
+    /// A refusal without places.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// With places.
+    #[must_use]
+    pub fn with(mut self, errors: Vec<ErrorItem>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        self.code.info().status
+    }
+
+    /// The document of one refused request. `event_id` and `rest` (members of a batch's answer) are added if given.
+    pub fn document(&self, instance: &str, correlation_id: &str, event_id: Option<&str>, rest: Option<&str>) -> String {
+        let document = Document { problem: self, instance, correlation_id, event_id };
+        // Serialising strings and numbers into memory can't fail.
+        let mut text = serde_json::to_string(&document).unwrap_or_default();
+        if let Some(rest) = rest {
+            text.pop();
+            text.push(',');
+            text.push_str(rest);
+            text.push('}');
+        }
+        text
+    }
+}
+
+/// The short form inside a batch's results.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let info = self.code.info();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("code", info.code)?;
+        map.serialize_entry("status", &info.status)?;
+        map.serialize_entry("retryable", &info.retryable)?;
+        if self.errors.is_empty() {
+            map.serialize_entry("detail", &self.detail)?;
+        } else {
+            map.serialize_entry("errors", &self.errors)?;
+        }
+        map.end()
+    }
+}
+
+struct Document<'a> {
+    problem: &'a Problem,
+    instance: &'a str,
+    correlation_id: &'a str,
+    event_id: Option<&'a str>,
+}
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let info = self.problem.code.info();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &format_args!("/problems/{}", info.code))?;
+        map.serialize_entry("title", info.title)?;
+        map.serialize_entry("status", &info.status)?;
+        map.serialize_entry("code", info.code)?;
+        map.serialize_entry("retryable", &info.retryable)?;
+        map.serialize_entry("detail", &self.problem.detail)?;
+        map.serialize_entry("instance", self.instance)?;
+        map.serialize_entry("correlation_id", self.correlation_id)?;
+        if let Some(event_id) = self.event_id {
+            map.serialize_entry("event_id", event_id)?;
+        }
+        if !self.problem.errors.is_empty() {
+            map.serialize_entry("errors", &self.problem.errors)?;
+        }
+        map.end()
+    }
+}
+
+/// 400 for a body that is no JSON.
+pub(crate) fn malformed(line: usize, column: usize, msg: &str) -> Problem {
+    let item = ErrorItem::body("json_invalid", format!("line {line}, column {column}: {msg}"));
+    Problem::new(Code::MalformedJson, format!("The body is not JSON at line {line}, column {column}.")).with(vec![item])
+}
+
+/// The page at `/problems/{code}`.
+pub fn page(code: Code) -> String {
+    let info = code.info();
+    let retry = match (info.retryable, info.retry_after_s) {
+        (false, _) => "Sending the same again will not help.".to_owned(),
+        (true, None) => "Sending the same again can help.".to_owned(),
+        (true, Some(s)) => format!("Sending the same again can help, after {s} s (Retry-After)."),
+    };
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{code}</title>\n<h1>{title}</h1>\n<p><code>{code}</code>, \
+         HTTP status {status}.</p>\n<p>{advice}</p>\n<p>{retry}</p>\n</html>\n",
+        code = info.code,
+        title = info.title,
+        status = info.status,
+        advice = info.advice,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn all_lists_every_code_once() {
+        let names: HashSet<_> = Code::ALL.iter().map(|c| c.info().code).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert_eq!(Code::ALL.len(), Code::Internal as usize + 1, "the last code stands last");
+        for code in Code::ALL {
+            let info = code.info();
+            assert_eq!(Code::by_name(info.code), Some(code));
+            assert!((400..600).contains(&info.status), "{code}");
+            assert!(info.retry_after_s.is_none() || info.retryable, "{code}");
+            assert!(page(code).contains(info.advice));
+        }
+    }
+
+    #[test]
+    fn a_document_has_the_members_of_the_contract() {
+        let problem = Problem::new(Code::QueueFull, "The queue is full.");
+        let text = problem.document("/api/v1/events/orders", "c-1", Some("e-1"), None);
+        assert_eq!(
+            text,
+            r#"{"type":"/problems/queue_full","title":"The service is at its limit","status":503,"code":"queue_full","retryable":true,"detail":"The queue is full.","instance":"/api/v1/events/orders","correlation_id":"c-1","event_id":"e-1"}"#
+        );
+    }
+
+    #[test]
+    fn places_count_from_the_body_and_pointers_from_the_event() {
+        let violation = Violation {
+            path: vec![Segment::Name("payload".into()), Segment::Name("items".into()), Segment::Index(3)],
+            msg: "expected double, got string".into(),
+            kind: "float_type",
+            expected: None,
+            got: None,
+        };
+        let item = ErrorItem::violation(violation, &[Loc::Name("events".into()), Loc::Index(1)]);
+        assert_eq!(
+            serde_json::to_string(&item).unwrap(),
+            r#"{"loc":["body","events",1,"payload","items",3],"pointer":"/payload/items/3","msg":"expected double, got string","type":"float_type"}"#
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Waiting for receipts: once per produce call, up to a deadline; what comes later is still counted.
+
+use std::{sync::Arc, time::Duration};
+
+use forebay_broker::{PendingReceipts, ProduceError, Receipts};
+use tokio::time::Instant;
+
+use crate::{
+    metrics::Outcome,
+    problem::{Code, ErrorItem, Problem},
+    publish::Results,
+    topics::Topic,
+};
+
+/// A produce call whose receipts are on their way.
+pub(crate) struct Pending {
+    receipts: Option<PendingReceipts>,
+    topic: Arc<Topic>,
+    count: usize,
+    bytes: usize,
+    started: std::time::Instant,
+    answered: bool,
+}
+
+impl Pending {
+    pub(crate) fn new(receipts: PendingReceipts, topic: Arc<Topic>, count: usize, bytes: usize) -> Self {
+        Self { receipts: Some(receipts), topic, count, bytes, started: std::time::Instant::now(), answered: false }
+    }
+
+    /// All receipts, or `delivery_unknown` for every record if they are not there in time.
+    pub(crate) async fn wait(mut self, deadline: Instant) -> Results {
+        let Some(receipts) = self.receipts.as_mut() else { return Vec::new() };
+        let result = tokio::time::timeout_at(deadline, receipts).await;
+        self.answered = true;
+        match result {
+            Ok(receipts) => {
+                self.receipts = None;
+                count(&self.topic, &receipts, self.bytes, self.started.elapsed());
+                receipts.into_iter().map(|receipt| receipt.map_err(produce_problem)).collect()
+            }
+            Err(_) => vec![Err(delivery_unknown()); self.count],
+        }
+    }
+}
+
+/// The caller went away, or was told that the outcome is unknown: the records go on their way, and are counted.
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(receipts) = self.receipts.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (topic, bytes, started, answered) = (self.topic.clone(), self.bytes, self.started, self.answered);
+        runtime.spawn(async move {
+            let receipts = receipts.await;
+            count(&topic, &receipts, bytes, started.elapsed());
+            if !answered {
+                let stored = receipts.iter().filter(|receipt| receipt.is_ok()).count();
+                topic.metrics.events(Outcome::Accepted, stored);
+            }
+        });
+    }
+}
+
+fn count(topic: &Topic, receipts: &Receipts, bytes: usize, took: Duration) {
+    let stored = receipts.iter().filter(|receipt| receipt.is_ok()).count();
+    // Bytes of a call that was stored in part are counted whole: the parts are not told apart here.
+    let bytes = if stored > 0 { bytes } else { 0 };
+    topic.metrics.receipts(stored, bytes, stored == receipts.len(), took);
+}
+
+/// What a caller is told who has no receipt.
+pub(crate) fn delivery_unknown() -> Problem {
+    Problem::new(Code::DeliveryUnknown, "No receipt came in time: the event may be stored or not.")
+}
+
+/// A producer's refusal in the caller's words.
+pub(crate) fn produce_problem(error: ProduceError) -> Problem {
+    match error {
+        ProduceError::QueueFull => Problem::new(Code::QueueFull, "The producer's queue is full: try again shortly."),
+        ProduceError::UnknownTopic(topic) => {
+            Problem::new(Code::UnknownTopic, format!("The topic {topic:?} does not exist any more."))
+        }
+        ProduceError::TooLarge { bytes, max } => {
+            Problem::new(Code::EventTooLarge, format!("The record has {bytes} bytes, over the topic's limit of {max}."))
+        }
+        ProduceError::Invalid(reason) => Problem::new(Code::RequestValidationFailed, "The log refuses the record.")
+            .with(vec![ErrorItem::body("value_error", reason)]),
+        ProduceError::Unavailable(reason) => {
+            tracing::warn!(reason, "The log can't take records.");
+            Problem::new(Code::LogUnavailable, "The log can't take records now; nothing was stored.")
+        }
+        ProduceError::Unknown(reason) => {
+            tracing::warn!(reason, "The outcome of a produce is unknown.");
+            delivery_unknown()
+        }
+    }
+}

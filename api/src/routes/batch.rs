@@ -1,0 +1,204 @@
+//! Many events in: one result per event, and a status that hides no failure.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::{HeaderValue, StatusCode, header};
+
+use super::{
+    events,
+    reply::{self, Topic},
+    request,
+};
+use crate::{
+    metrics::Outcome,
+    negotiate::JSON,
+    problem::{Code, ErrorItem, Problem},
+    publish::{EventResult, Fate, Publish},
+    state::App,
+};
+
+/// POST `/api/v1/events/{topic}/batch`.
+pub(super) async fn publish(
+    State(app): State<Arc<App>>,
+    Topic(topic): Topic,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let options = request::check(&parts, |query| {
+        let atomic = query.word("atomic", &[("validate", true)]).unwrap_or(false);
+        crate::publish::PublishOptions { atomic, ..events::options(query, app.settings.timeout) }
+    })?;
+    if events::event_key(&parts).is_some() {
+        let msg = "is for single events; in a batch each event's key comes from the event";
+        return Err(Problem::new(Code::RequestValidationFailed, format!("Event-Key {msg}."))
+            .with(vec![ErrorItem::about("header", "event-key", "extra_forbidden", msg)]));
+    }
+    app.check_queue()?;
+    let text = request::text(&app, &parts, body).await?;
+    let publish = Publish {
+        topic: &topic,
+        body: text.as_str(),
+        batch: true,
+        event_key: None,
+        schema_id: options.schema_id,
+        context: request::context(&parts)?,
+    };
+    let results = app.publisher.publish(&publish, &options).await?;
+    Ok(answer(&results, options.atomic))
+}
+
+/// How a batch is answered.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// A status with summary and results.
+    Results(u16),
+    /// A problem of this code, with summary and results.
+    Problem(Code),
+}
+
+/// All stored: 200, or 202 if dead letters are among them. All failed with one code: that code. Anything else: 207. A
+/// batch refused as a whole: the code of its refused events, if it is one, else `schema_validation_failed`.
+fn verdict(fates: &[&Fate], atomic: bool) -> Verdict {
+    let codes: Vec<Code> = fates
+        .iter()
+        .filter_map(|fate| if let Fate::Failed(problem) = fate { Some(problem.code) } else { None })
+        .collect();
+    let mut own = codes.iter().copied().filter(|code| *code != Code::BatchRefused);
+    let first = own.next();
+    let same = own.all(|code| Some(code) == first);
+    match first {
+        None if fates.iter().all(|fate| matches!(fate, Fate::Accepted { .. })) => Verdict::Results(200),
+        None => Verdict::Results(202),
+        Some(_) if atomic && codes.contains(&Code::BatchRefused) && !same => {
+            Verdict::Problem(Code::SchemaValidationFailed)
+        }
+        Some(code) if same && codes.len() == fates.len() => Verdict::Problem(code),
+        Some(_) => Verdict::Results(207),
+    }
+}
+
+fn answer(results: &[EventResult<'_>], atomic: bool) -> Response {
+    let fates: Vec<&Fate> = results.iter().map(|result| &result.fate).collect();
+    let members = members(results);
+    let mut response = match verdict(&fates, atomic) {
+        Verdict::Results(status) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            reply::text_as(status, JSON, format!("{{{members}}}"))
+        }
+        Verdict::Problem(code) => {
+            let failed = fates.iter().filter(|fate| matches!(fate, Fate::Failed(p) if p.code == code)).count();
+            let detail = match failed == results.len() {
+                true => "Every event failed for the same reason: see results.".to_owned(),
+                false => format!("{failed} of {} events were refused, and so the batch: see results.", results.len()),
+            };
+            Problem::new(code, detail).refuse(None, Some(members))
+        }
+    };
+    if let Some(seconds) = retry_after(&fates) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// The longest wait that a result asks for.
+fn retry_after(fates: &[&Fate]) -> Option<u32> {
+    let after = |fate: &&Fate| if let Fate::Failed(problem) = fate { problem.code.info().retry_after_s } else { None };
+    fates.iter().filter_map(after).max()
+}
+
+/// `"summary":{…},"results":[…]`, written by hand: this is most of the bytes that a busy service sends.
+fn members(results: &[EventResult<'_>]) -> String {
+    let mut out = String::with_capacity(160 + results.len() * 96);
+    // Writing to a String can't fail.
+    let _ = write!(out, "\"summary\":{{\"total\":{}", results.len());
+    for outcome in Outcome::ALL {
+        let n = results.iter().filter(|result| result.fate.outcome() == outcome).count();
+        let _ = write!(out, ",\"{}\":{n}", outcome.word());
+    }
+    out.push_str("},\"results\":[");
+    for (index, result) in results.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_result(&mut out, index, result);
+    }
+    out.push(']');
+    out
+}
+
+fn write_result(out: &mut String, index: usize, result: &EventResult<'_>) {
+    let _ = write!(out, "{{\"index\":{index},\"status\":\"{}\"", result.fate.outcome().word());
+    if let Some(event_id) = &result.event_id {
+        out.push_str(",\"event_id\":");
+        out.push_str(&serde_json::to_string(event_id).unwrap_or_default());
+    }
+    match &result.fate {
+        Fate::Accepted { partition, offset } | Fate::DeadLettered { partition, offset } => {
+            let _ = write!(out, ",\"partition\":{partition},\"offset\":{offset}}}");
+        }
+        Fate::Failed(problem) => {
+            let _ = write!(out, ",\"error\":{}}}", serde_json::to_string(problem).unwrap_or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(code: Code) -> Fate {
+        Fate::Failed(Problem::new(code, "x"))
+    }
+
+    #[test]
+    fn the_status_of_a_batch() {
+        use Code::{BatchRefused, KeyRequired, QueueFull, SchemaValidationFailed};
+        let accepted = || Fate::Accepted { partition: 0, offset: 1 };
+        let lettered = || Fate::DeadLettered { partition: 0, offset: 1 };
+        for (fates, atomic, expected) in [
+            (vec![accepted(), accepted()], false, Verdict::Results(200)),
+            (vec![accepted(), lettered()], false, Verdict::Results(202)),
+            (vec![accepted(), failed(QueueFull)], false, Verdict::Results(207)),
+            (vec![lettered(), failed(QueueFull)], false, Verdict::Results(207)),
+            (vec![failed(QueueFull), failed(QueueFull)], false, Verdict::Problem(QueueFull)),
+            (vec![failed(QueueFull), failed(SchemaValidationFailed)], false, Verdict::Results(207)),
+            (vec![failed(BatchRefused), failed(KeyRequired)], true, Verdict::Problem(KeyRequired)),
+            (vec![failed(SchemaValidationFailed)], true, Verdict::Problem(SchemaValidationFailed)),
+            (
+                vec![failed(BatchRefused), failed(KeyRequired), failed(SchemaValidationFailed)],
+                true,
+                Verdict::Problem(SchemaValidationFailed),
+            ),
+        ] {
+            let refs: Vec<_> = fates.iter().collect();
+            assert_eq!(verdict(&refs, atomic), expected, "{fates:?}");
+        }
+    }
+
+    #[test]
+    fn results_in_the_words_of_the_contract() {
+        let item = ErrorItem::body("float_type", "expected double");
+        let results = [
+            EventResult { event_id: Some("a\"".into()), fate: Fate::Accepted { partition: 3, offset: 88_124 } },
+            EventResult {
+                event_id: None,
+                fate: Fate::Failed(Problem::new(Code::SchemaValidationFailed, "").with(vec![item])),
+            },
+            EventResult { event_id: Some("c".into()), fate: failed(Code::QueueFull) },
+        ];
+        assert_eq!(
+            members(&results),
+            concat!(
+                r#""summary":{"total":3,"accepted":1,"dead_lettered":0,"invalid":1,"retry":1,"unknown":0},"results":["#,
+                r#"{"index":0,"status":"accepted","event_id":"a\"","partition":3,"offset":88124},"#,
+                r#"{"index":1,"status":"invalid","error":{"code":"schema_validation_failed","status":422,"retryable":false,"#,
+                r#""errors":[{"loc":["body"],"pointer":null,"msg":"expected double","type":"float_type"}]}},"#,
+                r#"{"index":2,"status":"retry","event_id":"c","error":{"code":"queue_full","status":503,"retryable":true,"detail":"x"}}]"#
+            )
+        );
+    }
+}

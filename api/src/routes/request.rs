@@ -1,0 +1,47 @@
+//! What every request with a body goes through before its route's own work.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    body::{self, Text},
+    layers::RequestContext,
+    negotiate::{self, JSON},
+    problem::{self, Code, ErrorItem, Problem},
+    query::Query,
+    state::App,
+};
+
+/// Accept, Content-Type and the query, before any byte of the body is read.
+pub(super) fn check<T>(parts: &Parts, parameters: impl FnOnce(&mut Query) -> T) -> Result<T, Problem> {
+    negotiate::accept(&parts.headers, &[JSON])?;
+    negotiate::json_body(&parts.headers)?;
+    let mut query = Query::parse(parts.uri.query());
+    let taken = parameters(&mut query);
+    query.finish()?;
+    Ok(taken)
+}
+
+/// The body, under every limit.
+pub(super) async fn text(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Text, Problem> {
+    body::read(&parts.headers, body, &app.body_limits(), &app.admission).await
+}
+
+/// A body that is no event.
+pub(super) fn json<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|error| {
+        if error.is_data() {
+            let item = ErrorItem::body("value_error", error.to_string());
+            return Problem::new(Code::RequestValidationFailed, "The body can't be used.").with(vec![item]);
+        }
+        problem::malformed(error.line(), error.column(), &error.to_string())
+    })
+}
+
+/// What the layers know of the request.
+pub(super) fn context(parts: &Parts) -> Result<&RequestContext, Problem> {
+    parts.extensions.get().ok_or_else(|| Problem::new(Code::Internal, "The request has no context."))
+}
