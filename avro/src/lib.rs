@@ -3,8 +3,10 @@
 pub mod compat;
 pub mod encode;
 pub mod event;
+pub mod frame;
 pub mod json;
 pub mod plan;
 pub mod registry;
 pub mod schema;
 pub mod violation;
+pub mod walk;
