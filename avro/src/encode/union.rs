@@ -196,7 +196,8 @@ impl<'p> Pass<'p, '_> {
         let raw = &self.cursor.text()[start..self.cursor.pos()];
         let schema = &self.plan.schema;
         let tags: Vec<&str> = union.tags.iter().take(8).map(|tag| &**tag).collect();
-        let named = union.branches.len() > 2 && raw.starts_with('{');
+        let choice = union.branches.len() > 2 || union.candidates(Kind::Object).len() > 1;
+        let named = choice && raw.starts_with('{');
         let exhausted = self.rereads.exhausted();
         self.faults.insert(mark, "union_no_match", |sensitive| {
             let hint = if exhausted {
