@@ -1,1 +1,79 @@
-fn main() {}
+//! The `forebay` command: parses, calls the parts, prints. Its verbs are files of the same name.
+
+mod args;
+mod backend;
+mod check;
+mod client;
+mod config;
+mod connectors;
+mod context;
+mod exit;
+mod lines;
+mod lock;
+mod logs;
+mod parts;
+mod produce;
+mod receipts;
+mod schemas;
+mod signals;
+mod tail;
+mod topics;
+mod ui;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    args::{Args, ConfigVerb, Global, Verb},
+    context::Context,
+    exit::{Failure, Outcome},
+    ui::Output,
+};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui::note(&format!("forebay: {failure}"));
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(Args { global, verb }: &Args) -> Outcome {
+    match verb {
+        Verb::Completions { shell } => completions(*shell),
+        Verb::Config { verb: ConfigVerb::Schema } => {
+            Output { format: ui::Format::Json }.said(&config::json_schema(), "")
+        }
+        verb => on_runtime(global, verb),
+    }
+}
+
+fn on_runtime(global: &Global, verb: &Verb) -> Outcome {
+    #[cfg(feature = "failpoints")]
+    config::arm_crash_point()?;
+    let context = Context::new(global, matches!(verb, Verb::Up(_)))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::error)?;
+    runtime.block_on(async {
+        match verb {
+            Verb::Up(args) => Box::pin(up::run(args, &context)).await,
+            Verb::Check => Box::pin(check::run(&context)).await,
+            Verb::Topics(args) => topics::run(args, &context).await,
+            Verb::Schemas(args) => schemas::run(args, &context).await,
+            Verb::Produce(args) => produce::run(args, &context).await,
+            Verb::Tail(args) => tail::run(args, &context).await,
+            Verb::Connectors(args) => connectors::run(args, &context).await,
+            Verb::Completions { .. } | Verb::Config { .. } => Ok(()),
+        }
+    })
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "forebay", &mut script);
+    Output { format: ui::Format::Table }.line(String::from_utf8_lossy(&script).trim_end())
+}

@@ -1,0 +1,101 @@
+//! Options become settings: defaults filled in, paths absolute, every crate's own rules asked.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use forebay_broker::config::{BrokerSettings, BrokerUrl, ConfigError, DlqSettings, ProducerSettings};
+
+use super::options::{FileOptions, LogFormatOption};
+use crate::logs;
+
+/// Everything the command needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub file: Option<PathBuf>,
+    /// Where everything lives that has no place of its own; absolute.
+    pub data_dir: PathBuf,
+    /// The log.
+    pub broker: BrokerSettings,
+    /// The queue before it.
+    pub producer: ProducerSettings,
+    /// The HTTP service and the topics.
+    pub api: forebay_api::Settings,
+    /// Dead letters.
+    pub dlq: DlqSettings,
+    /// Level of log lines, checked.
+    pub log_level: String,
+    /// Form of log lines.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text {
+        /// With colours.
+        color: bool,
+    },
+    /// For machines.
+    Json,
+}
+
+/// Resolves; an error names its dotted key and says what is wrong.
+pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (String, String)> {
+    let base = base(file).map_err(|error| ("data_dir".to_owned(), error.to_string()))?;
+    let data_dir = clean(&base.join(options.data_dir.as_deref().unwrap_or(Path::new("forebay-data"))));
+    let told = |e: ConfigError| (e.key.to_owned(), e.problem);
+    let broker = broker(&options, &base, &data_dir).map_err(told)?;
+    let producer = options.producer.settings().map_err(told)?;
+    let dlq = options.dlq.settings().map_err(told)?;
+    let around = forebay_api::config::Surroundings {
+        base: &base,
+        local_log: true,
+        record_bytes: producer.record_bytes,
+        dlq_topic: &dlq.topic,
+    };
+    let api = forebay_api::Settings::resolve(&options.api, &options.topics, around).map_err(|e| (e.key, e.msg))?;
+    let log_level = options.log.level.unwrap_or_else(|| "info".to_owned());
+    logs::filter(&log_level).map_err(|text| ("log.level".to_owned(), text))?;
+    Ok(Config {
+        file: file.map(Path::to_owned),
+        data_dir,
+        broker,
+        producer,
+        api,
+        dlq,
+        log_level,
+        log_format: log_format(options.log.format.unwrap_or_default()),
+    })
+}
+
+fn broker(options: &FileOptions, base: &Path, data_dir: &Path) -> Result<BrokerSettings, ConfigError> {
+    let mut broker = options.broker.settings()?;
+    let BrokerUrl::Local(dir) = &broker.url;
+    let dir = if options.broker.url.is_some() { clean(&base.join(dir)) } else { data_dir.join("log") };
+    broker.url = BrokerUrl::Local(dir);
+    Ok(broker)
+}
+
+/// Where relative paths start: the folder of the file, or the working directory without one.
+fn base(file: Option<&Path>) -> std::io::Result<PathBuf> {
+    let folder = file.and_then(Path::parent).filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(folder)
+}
+
+/// The path without `.` in it, so that it reads well in messages.
+fn clean(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+fn log_format(option: LogFormatOption) -> LogFormat {
+    let terminal = std::io::stderr().is_terminal();
+    match option {
+        LogFormatOption::Text => LogFormat::Text { color: terminal },
+        LogFormatOption::Auto if terminal => LogFormat::Text { color: true },
+        LogFormatOption::Auto | LogFormatOption::Json => LogFormat::Json,
+    }
+}

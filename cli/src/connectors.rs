@@ -1,0 +1,83 @@
+//! `forebay connectors`: what delivers records, and how far it is.
+
+use forebay_api::control::{ConnectorState, ConnectorStatus};
+use serde::Deserialize;
+
+use crate::{
+    args::{self, ConnectorsVerb},
+    backend::{self, Purpose},
+    client::Client,
+    context::Context,
+    exit::Outcome,
+    ui::{Row, table},
+};
+
+const PATH: [&str; 3] = ["api", "v1", "connectors"];
+
+#[derive(Deserialize)]
+struct Connectors {
+    connectors: Vec<ConnectorStatus>,
+}
+
+impl Row for ConnectorStatus {
+    const TITLES: &'static [&'static str] = &["connector", "state", "lag", "rows", "dead letters", "destination"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.state.word().to_owned(),
+            self.lag.to_string(),
+            self.rows.to_string(),
+            self.dead_letters.to_string(),
+            self.destination.clone(),
+        ]
+    }
+}
+
+/// Runs the verb.
+pub async fn run(args: &args::Connectors, context: &Context) -> Outcome {
+    let backend = backend::open(&args.target, context, Purpose::Manage).await?;
+    let done = match &args.verb {
+        ConnectorsVerb::Show { name } => show(backend.client(), name, context).await,
+        _ => list(backend.client(), context).await,
+    };
+    let closed = backend.close().await;
+    done.and(closed)
+}
+
+async fn list(client: &Client, context: &Context) -> Outcome {
+    context.output.rows(&client.get::<Connectors>(&PATH, &[]).await?.connectors)
+}
+
+async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
+    let status: ConnectorStatus = client.get(&[PATH.as_slice(), &[name]].concat(), &[]).await?;
+    let tasks = status.tasks.iter().map(|task| match (&task.code, &task.advice) {
+        (Some(code), Some(advice)) => format!("{} {}: {code}: {advice}", task.task, task.state.word()),
+        _ => format!("{} {}", task.task, task.state.word()),
+    });
+    let partitions = status.partitions.iter().map(|p| {
+        let committed = p.committed.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
+        vec![p.topic.clone(), p.partition.to_string(), committed, p.high_watermark.to_string(), p.lag.to_string()]
+    });
+    let facts = [
+        ("connector", status.name.clone()),
+        ("state", said(status.state).to_owned()),
+        ("destination", status.destination.clone()),
+        ("lag", status.lag.to_string()),
+        ("rows", format!("{} in {} bytes since it started", status.rows, status.bytes)),
+        ("dead letters", status.dead_letters.to_string()),
+        ("last flush", status.last_flush.clone().unwrap_or_else(|| "-".to_owned())),
+        ("tasks", tasks.collect::<Vec<_>>().join("\n")),
+        ("partitions", table::columns(&["topic", "partition", "committed", "written", "lag"], partitions)),
+    ];
+    context.output.one(&status, &facts)
+}
+
+fn said(state: ConnectorState) -> &'static str {
+    match state {
+        ConnectorState::Unassigned => "unassigned: no topic to read yet",
+        ConnectorState::Failed => "failed: a person must act, see tasks",
+        ConnectorState::Stopped => "stopped: it runs in `forebay up`",
+        state => state.word(),
+    }
+}

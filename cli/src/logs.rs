@@ -1,0 +1,25 @@
+//! Log lines: a sentence plus fields, to stderr, as text for people or JSON for machines.
+
+use std::io;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::{config::LogFormat, exit::Failure};
+
+/// Checks a level or a list of `module=level`.
+pub fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder().parse(level).map_err(|error| {
+        format!("{level:?} is no log level ({error}); use error, warn, info, debug or trace, or module=level")
+    })
+}
+
+/// Starts logging for the rest of the process.
+pub fn start(level: &str, format: LogFormat) -> Result<(), Failure> {
+    let filter = filter(level).map_err(|text| Failure::usage(format!("log.level: {text}")))?;
+    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match format {
+        LogFormat::Text { color } => builder.with_ansi(color).with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    started.map_err(Failure::error)
+}

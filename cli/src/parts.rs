@@ -1,0 +1,72 @@
+//! The parts of a running system, opened in their order: the log, then the registry that lives in it.
+
+use std::{sync::Arc, time::Duration};
+
+use forebay_api::ServeError;
+use forebay_avro::registry::{Embedded, Registry};
+use forebay_broker::{Log, LogError};
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::{
+    client::Client,
+    config::Config,
+    exit::{Failure, Outcome},
+};
+
+/// How long a service may take to be ready. Recovery of the log is over by then; topics and schemas are set up.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the API and the connectors work with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where records are.
+    pub log: Arc<dyn Log>,
+    /// Where schemas are.
+    pub registry: Arc<dyn Registry>,
+}
+
+/// Opens the log and the registry.
+pub async fn open(config: &Config) -> Result<Parts, Failure> {
+    let opened = forebay_broker::open(&config.broker, config.producer).await.map_err(not_opened)?;
+    let registry = tokio::task::spawn_blocking(move || Embedded::open(opened.registry_store)).await;
+    let registry = registry.map_err(Failure::error)?.map_err(Failure::error)?;
+    Ok(Parts { log: opened.log, registry: Arc::new(registry) })
+}
+
+/// Waits until the service says that it is ready, or ends because it can't be.
+pub async fn ready(client: &Client, served: &mut JoinHandle<Outcome>) -> Outcome {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        if served.is_finished() {
+            served.await.map_err(Failure::error)??;
+            return Err(Failure::error("the API ended before it was ready"));
+        }
+        let answer = client.send(reqwest::Method::GET, &["readyz"], &[], None).await;
+        match answer {
+            Ok(answer) if answer.is_ok() => return Ok(()),
+            Ok(answer) if Instant::now() >= deadline => return Err(answer.failure()),
+            Err(failure) if Instant::now() >= deadline => return Err(failure),
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// Why the log is not open.
+pub fn not_opened(error: LogError) -> Failure {
+    match error {
+        LogError::Invalid(text) => Failure::usage(text),
+        error => Failure::error(error),
+    }
+}
+
+/// Why the API does not serve.
+pub fn not_served(error: ServeError) -> Failure {
+    match error {
+        ServeError::NotLoopback { .. } => Failure::usage(error),
+        ServeError::Bind { key, address, source } => Failure::error(format!(
+            "can't listen on {address}: {source}; end what listens there, or set {key} to another address"
+        )),
+        error => Failure::error(error),
+    }
+}

@@ -1,0 +1,207 @@
+//! `forebay tail`: the newest events of a topic, and what arrives after them, told apart by their offsets.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    args,
+    backend::{self, Purpose},
+    client::Client,
+    context::Context,
+    exit::{Failure, Outcome},
+    signals,
+    ui::{self, Format},
+};
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(500);
+/// The most events that one look can show.
+const MOST: u32 = 1000;
+
+/// One page of the newest events.
+#[derive(Debug, Deserialize)]
+struct Page {
+    events: Vec<Value>,
+    high_watermarks: BTreeMap<String, i64>,
+}
+
+/// Runs the verb.
+pub async fn run(args: &args::Tail, context: &Context) -> Outcome {
+    let format = context.output.format;
+    if args.follow && format == Format::Json {
+        return Err(Failure::usage("-f never comes to the end of a JSON array: use --format ndjson"));
+    }
+    let backend = backend::open(&args.target, context, Purpose::Manage).await?;
+    let shown = if args.follow {
+        follow(backend.client(), args, context).await
+    } else {
+        once(backend.client(), args, context).await
+    };
+    let closed = backend.close().await;
+    shown.and(closed)
+}
+
+async fn once(client: &Client, args: &args::Tail, context: &Context) -> Outcome {
+    let mut events = page(client, &args.topic, args.lines).await?.events;
+    events.reverse();
+    if events.is_empty() && args.lines > 0 {
+        return Err(Failure::nothing(format!("topic {} has no events yet", args.topic)));
+    }
+    match context.output.format {
+        Format::Json => context.output.said(&events, ""),
+        _ => events.iter().try_for_each(|event| show(event, context)),
+    }
+}
+
+async fn follow(client: &Client, args: &args::Tail, context: &Context) -> Outcome {
+    let asked = signals::listen()?;
+    let first = page(client, &args.topic, args.lines).await?;
+    let mut position = Position(first.high_watermarks);
+    for event in first.events.iter().rev() {
+        show(event, context)?;
+    }
+    loop {
+        tokio::select! {
+            () = asked.cancelled() => return Ok(()),
+            () = tokio::time::sleep(POLL) => {}
+        }
+        let news = position.advance(page(client, &args.topic, MOST).await?);
+        for gap in &news.missed {
+            ui::note(&gap.to_string());
+        }
+        for event in &news.events {
+            show(event, context)?;
+        }
+    }
+}
+
+async fn page(client: &Client, topic: &str, limit: u32) -> Result<Page, Failure> {
+    // The API shows one at least; with -n 0 only its watermarks count.
+    let query = [("limit", limit.max(1).to_string())];
+    let mut page: Page = client.get(&["api", "v1", "events", topic, "latest"], &query).await?;
+    page.events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(page)
+}
+
+/// Next offset of each partition.
+#[derive(Debug)]
+struct Position(BTreeMap<String, i64>);
+
+/// Offsets that were not shown.
+#[derive(Debug, PartialEq, Eq)]
+struct Missed {
+    partition: String,
+    records: i64,
+    from: i64,
+    to: i64,
+}
+
+impl std::fmt::Display for Missed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { partition, records, from, to } = self;
+        write!(
+            f,
+            "missed {records} events of partition {partition} (offsets {from} to {to}): more come than can be shown"
+        )
+    }
+}
+
+#[derive(Debug)]
+struct News {
+    events: Vec<Value>,
+    missed: Vec<Missed>,
+}
+
+impl Position {
+    /// The events of a page (newest first) that were not shown yet, oldest first, and what stands between but is not on
+    /// the page. Counts up to the page's watermarks; what came later is for the next page.
+    fn advance(&mut self, page: Page) -> News {
+        let mut fresh: BTreeMap<String, i64> = BTreeMap::new();
+        let mut events = Vec::new();
+        for event in page.events.into_iter().rev() {
+            let Some((partition, offset)) = place(&event) else { continue };
+            let next = self.0.get(&partition).copied().unwrap_or(0);
+            let high = page.high_watermarks.get(&partition).copied().unwrap_or(0);
+            if (next..high).contains(&offset) {
+                *fresh.entry(partition).or_default() += 1;
+                events.push(event);
+            }
+        }
+        let mut missed = Vec::new();
+        for (partition, high) in page.high_watermarks {
+            let next = self.0.get(&partition).copied().unwrap_or(0);
+            let records = high - next - fresh.get(&partition).copied().unwrap_or(0);
+            if records > 0 {
+                missed.push(Missed { partition: partition.clone(), records, from: next, to: high - 1 });
+            }
+            self.0.insert(partition, high.max(next));
+        }
+        News { events, missed }
+    }
+}
+
+fn place(event: &Value) -> Option<(String, i64)> {
+    Some((event.get("partition")?.as_i64()?.to_string(), event.get("offset")?.as_i64()?))
+}
+
+fn show(event: &Value, context: &Context) -> Outcome {
+    match context.output.format {
+        Format::Table => context.output.line(&sentence(event)),
+        _ => context.output.line(&event.to_string()),
+    }
+}
+
+/// One line for a person: where, when, key, type, payload.
+fn sentence(event: &Value) -> String {
+    let text = |name: &str| match event.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let place = format!("{}:{}", text("partition"), text("offset"));
+    match event.get("error") {
+        Some(error) => format!("{place}  undecodable: {error}"),
+        None => {
+            format!("{place}  {}  {}  {}  {}", text("timestamp"), text("key"), text("event_type"), text("payload"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn page(events: &[(i64, i64)], high: &[(&str, i64)]) -> Page {
+        Page {
+            events: events.iter().map(|(p, o)| json!({"partition": p, "offset": o})).collect(),
+            high_watermarks: high.iter().map(|(p, o)| ((*p).to_owned(), *o)).collect(),
+        }
+    }
+
+    #[test]
+    fn shows_each_event_once_and_counts_what_it_missed() {
+        let mut position = Position(BTreeMap::from([("0".into(), 5), ("1".into(), 0)]));
+        // Newest first; 0:7 came after the watermarks were taken.
+        let news = position.advance(page(&[(0, 7), (0, 6), (0, 5), (0, 4)], &[("0", 7), ("1", 0)]));
+        assert_eq!(news.events.iter().filter_map(place).map(|p| p.1).collect::<Vec<_>>(), [5, 6]);
+        assert_eq!(news.missed, []);
+        let news = position.advance(page(&[(1, 9), (1, 8), (0, 7)], &[("0", 8), ("1", 10)]));
+        assert_eq!(news.events.len(), 3);
+        assert_eq!(news.missed, [Missed { partition: "1".into(), records: 8, from: 0, to: 9 }]);
+        let news = position.advance(page(&[(1, 9), (0, 7)], &[("0", 8), ("1", 10)]));
+        assert_eq!((news.events.len(), news.missed.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_line_says_it() {
+        let event =
+            json!({"partition": 1, "offset": 2, "timestamp": "t", "key": null, "event_type": "e", "payload": {"a": 1}});
+        assert_eq!(sentence(&event), r#"1:2  t  -  e  {"a":1}"#);
+        let event = json!({"partition": 1, "offset": 2, "event": null, "error": {"code": "undecodable"}});
+        assert_eq!(sentence(&event), r#"1:2  undecodable: {"code":"undecodable"}"#);
+    }
+}
