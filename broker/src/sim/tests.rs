@@ -130,6 +130,30 @@ async fn a_delayed_commit_holds_its_partition() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_committed_after_done_even_while_an_earlier_commit_is_on_its_way() {
+    let log = log_with(1, SimSettings::default()).await;
+    let (mut consumer, assigned) = member(&log).await;
+    let epoch = assigned[0].epoch;
+    log.script_commit([CommitFault::Delayed(Duration::from_secs(3))]);
+    let committer = consumer.committer();
+    let first = tokio::spawn(async move { committer.commit(&part(0), epoch, &at(1)).await });
+    tokio::task::yield_now().await;
+    log.rebalance("g");
+    match consumer.poll(1, WAIT).await.unwrap() {
+        Polled::Revoke(revoke) => revoke.done(),
+        other => panic!("{other:?}"),
+    }
+    tokio::task::yield_now().await;
+    let second = consumer.committer().commit(&part(0), epoch, &at(2)).await;
+    assert!(matches!(second, Err(CommitError::Fenced)));
+    first.await.unwrap().unwrap();
+    match consumer.poll(1, WAIT).await.unwrap() {
+        Polled::Assigned(news) => assert_eq!(news[0].committed, Some(at(1))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_drops_what_had_no_answer() {
     let log = log_with(1, SimSettings::default()).await;
     produce(&log, "kept").await.unwrap();
