@@ -26,8 +26,11 @@ fn encode(plan: &Plan, json: &str) -> Result<Vec<u8>, Vec<Violation>> {
     }
 }
 
-/// Accepted: JSON and its bytes. Refused: JSON, and (pointer, type, words of the message) of each place.
-fn table(schema: &str, accepted: &[(&str, &[u8])], refused: &[(&str, &[(&str, &str, &str)])]) {
+/// JSON, and pointer, type and words of the message of each place that is wrong with it.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str, &'a str)]);
+
+/// Accepted: JSON and its bytes.
+fn table(schema: &str, accepted: &[(&str, &[u8])], refused: &[Refused<'_>]) {
     let plan = plan(schema);
     for (json, bytes) in accepted {
         assert_eq!(encode(&plan, json).as_deref(), Ok(*bytes), "{schema} takes {json}");
@@ -332,7 +335,7 @@ fn decimals_and_uuids() {
         &[("10000", &[("", "decimal_max_digits", "")])],
     );
     let uuid = r#""00000000-0000-0000-0000-0000000000ff""#;
-    let wrong: &[(&str, &[(&str, &str, &str)])] = &[
+    let wrong: &[Refused<'_>] = &[
         (r#""000000000000000000000000000000ff""#, &[("", "uuid_parsing", "a uuid looks like")]),
         ("1", &[("", "uuid_parsing", "expected uuid, got number 1")]),
     ];

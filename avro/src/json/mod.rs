@@ -3,6 +3,9 @@
 pub(crate) mod cursor;
 pub(crate) mod keys;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use cursor::{Cursor, Kind, Syntax};
