@@ -84,9 +84,37 @@ impl Fate {
     }
 }
 
+/// How the body holds its events; the way to an event begins with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    One,
+    Member,
+    Array,
+}
+
+impl Form {
+    fn of(request: &Publish<'_>) -> Self {
+        match (request.batch, request.body.trim_start().starts_with('[')) {
+            (false, _) => Self::One,
+            (true, false) => Self::Member,
+            (true, true) => Self::Array,
+        }
+    }
+
+    /// From the body to the event of this index.
+    fn way(self, index: usize) -> Vec<Loc> {
+        match self {
+            Self::One => Vec::new(),
+            Self::Member => vec![Loc::Name("events".into()), Loc::Index(index)],
+            Self::Array => vec![Loc::Index(index)],
+        }
+    }
+}
+
 /// Events that were checked and not yet produced.
 pub(crate) struct Checked<'a> {
     topic: Arc<Topic>,
+    form: Form,
     items: Vec<CheckedItem<'a>>,
     dead_letters: DeadLetters,
 }
@@ -214,7 +242,7 @@ impl Publisher {
             received_at_ms,
         };
         drop(envelope);
-        Checked { topic, items, dead_letters }
+        Checked { topic, form: Form::of(request), items, dead_letters }
     }
 
     /// Checks and produces; every event has a result, in input order.
@@ -243,7 +271,7 @@ impl Publisher {
     /// Produces what is fit and, if asked, dead letters of the rest; waits for all receipts together.
     async fn deliver<'a>(&self, checked: Checked<'a>, options: &PublishOptions) -> Vec<EventResult<'a>> {
         let deadline = Instant::now() + options.timeout;
-        let Checked { topic, items, dead_letters } = checked;
+        let Checked { topic, form, items, dead_letters } = checked;
         let mut results = Vec::with_capacity(items.len());
         let (mut records, mut letters) = (Vec::with_capacity(items.len()), Vec::new());
         // (index of the result) per produced record, in the order of each produce call
@@ -272,8 +300,10 @@ impl Publisher {
                         of_letters.push(index);
                         results.push(EventResult { event_id, fate: unknown() });
                     } else {
-                        results
-                            .push(EventResult { event_id, fate: Fate::Failed(problem(why, Some(index), &mut room)) });
+                        results.push(EventResult {
+                            event_id,
+                            fate: Fate::Failed(problem(why, form.way(index), &mut room)),
+                        });
                     }
                 }
             }
@@ -385,14 +415,14 @@ impl<'a> Checked<'a> {
         let mut room = MAX_ITEMS;
         self.items.into_iter().find_map(|item| match item {
             CheckedItem::Fit { .. } => None,
-            CheckedItem::Unfit { event_id, why, .. } => Some((event_id, problem(why, None, &mut room))),
+            CheckedItem::Unfit { event_id, why, .. } => Some((event_id, problem(why, Vec::new(), &mut room))),
         })
     }
 
     /// Results of an atomic batch in which something is unfit: nothing is produced.
     fn refused(self) -> Vec<EventResult<'a>> {
         let mut room = MAX_ITEMS;
-        let topic = self.topic;
+        let (topic, form) = (self.topic, self.form);
         let result = |(index, item)| match item {
             CheckedItem::Fit { event_id, .. } => {
                 let problem =
@@ -401,7 +431,7 @@ impl<'a> Checked<'a> {
             }
             CheckedItem::Unfit { event_id, why, .. } => {
                 count_violations(&topic, &why);
-                EventResult { event_id, fate: Fate::Failed(problem(why, Some(index), &mut room)) }
+                EventResult { event_id, fate: Fate::Failed(problem(why, form.way(index), &mut room)) }
             }
         };
         self.items.into_iter().enumerate().map(result).collect()
@@ -438,19 +468,15 @@ fn count_violations(topic: &Topic, why: &Why) {
     }
 }
 
-/// The problem of one event; `index` is its place in a batch. `room` bounds the items of the whole answer.
-fn problem(why: Why, index: Option<usize>, room: &mut usize) -> Problem {
+/// The problem of one event; `way` leads from the body to it. `room` bounds the items of the whole answer.
+fn problem(why: Why, way: Vec<Loc>, room: &mut usize) -> Problem {
     match why {
         Why::Problem(problem) => problem,
         Why::Places(code, mut violations) => {
             violations.truncate((*room).max(1));
             *room = room.saturating_sub(violations.len());
             let places = violations.len();
-            let prefix = match index {
-                Some(index) => vec![Loc::Name("events".into()), Loc::Index(index)],
-                None => Vec::new(),
-            };
-            let items = violations.into_iter().map(|v| ErrorItem::violation(v, &prefix)).collect();
+            let items = violations.into_iter().map(|v| ErrorItem::violation(v, &way)).collect();
             let detail = match (code, places) {
                 (Code::KeyInvalid, _) => "The event's key can't be used.".to_owned(),
                 (Code::KeyRequired, _) => "The event has no key, and its topic wants one.".to_owned(),

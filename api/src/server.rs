@@ -26,7 +26,7 @@ use crate::{
     config::{HYPER_HEADER_BYTES, HYPER_HEADER_COUNT, Limits, Settings},
     conn::{Conn, ConnTimeouts, Guarded, Io},
     control::ConnectorControl,
-    layers,
+    layers::{self, Door},
     prepare::prepare,
     routes,
     state::{App, Phase},
@@ -138,8 +138,9 @@ pub async fn serve(
     prepare(&app.settings, &*app.deps.log, &*app.deps.registry, app.publisher.topics()).await?;
     let app = Arc::new(app);
     let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());
-    let accept = |listener, router| Acceptor {
+    let accept = |door, listener, router| Acceptor {
         app: app.clone(),
+        door,
         listener,
         router,
         connections: Arc::new(Semaphore::new(app.settings.limits.connections)),
@@ -147,13 +148,13 @@ pub async fn serve(
         close: stop_accepting.clone(),
         cut: cut.clone(),
     };
-    let api = accept(listeners.api, routes::api(app.clone()));
+    let api = accept(Door::Api, listeners.api, routes::api(app.clone()));
     let api_tasks = api.tasks.clone();
     let api_loop = tokio::spawn(api.run());
     let management_loop = listeners.management.map(|listener| {
         let management = Acceptor {
             close: cut.clone(), // answers until the end of the drain
-            ..accept(listener, routes::management(app.clone()))
+            ..accept(Door::Management, listener, routes::management(app.clone()))
         };
         tokio::spawn(management.run())
     });
@@ -189,6 +190,7 @@ async fn drain(app: &App, stop: &CancellationToken, cut: &CancellationToken, tas
 /// One listener and its connections.
 struct Acceptor {
     app: Arc<App>,
+    door: Door,
     listener: TcpListener,
     router: Router,
     connections: Arc<Semaphore>,
@@ -229,12 +231,13 @@ impl Acceptor {
             ConnTimeouts { header: limits.header_timeout, idle: limits.idle_timeout, write: limits.body_timeout };
         let conn = Conn::new(timeouts);
         let service = service_fn({
-            let (app, router, conn) = (self.app.clone(), self.router.clone(), conn.clone());
+            let (app, door, router, conn) = (self.app.clone(), self.door, self.router.clone(), conn.clone());
             move |request: Request<Incoming>| {
-                let guards = (conn.request(request.version() == Version::HTTP_2), app.count());
+                let counted = (door == Door::Api).then(|| app.count());
+                let guards = (conn.request(request.version() == Version::HTTP_2), counted);
                 let (app, router) = (app.clone(), router.clone());
                 async move {
-                    let response = layers::handle(app, router, request.map(Body::new)).await;
+                    let response = layers::handle(app, door, router, request.map(Body::new)).await;
                     Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guards)))
                 }
             }

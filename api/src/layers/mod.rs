@@ -67,8 +67,17 @@ pub(crate) async fn note_route(request: axum::extract::Request, next: Next) -> R
     response
 }
 
+/// Which listener a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The API's.
+    Api,
+    /// The management listener's: answered until the end of a drain, and outside the count of requests in flight.
+    Management,
+}
+
 /// Handles one request from the first to the last layer.
-pub(crate) async fn handle(app: Arc<App>, router: Router, mut request: Request<Body>) -> Response {
+pub(crate) async fn handle(app: Arc<App>, door: Door, router: Router, mut request: Request<Body>) -> Response {
     let started = Instant::now();
     let correlation = correlation::of(request.headers());
     let trace = trace::of(request.headers());
@@ -76,7 +85,7 @@ pub(crate) async fn handle(app: Arc<App>, router: Router, mut request: Request<B
     let path: Arc<str> = request.uri().path().into();
     request.extensions_mut().insert(RequestContext { correlation: correlation.clone(), trace });
 
-    let mut response = match admit(&app, &request) {
+    let mut response = match admit(&app, door, &request) {
         Ok(()) => run(router, request, &correlation).await,
         Err(problem) => problem.into_response(),
     };
@@ -91,9 +100,9 @@ pub(crate) async fn handle(app: Arc<App>, router: Router, mut request: Request<B
     response
 }
 
-fn admit(app: &App, request: &Request<Body>) -> Result<(), Problem> {
+fn admit(app: &App, door: Door, request: &Request<Body>) -> Result<(), Problem> {
     limits::check(request, &app.settings.limits)?;
-    if app.is_closing() {
+    if door == Door::Api && app.is_closing() {
         return Err(Problem::new(
             Code::Draining,
             "This instance is shutting down: use another, or a new connection later.",

@@ -1,5 +1,13 @@
 //! The service over real sockets, on a simulated log: every route, every limit, and what hostile clients do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod admin;
+mod backpressure;
 mod bodies;
 mod connections;
+mod drain;
+mod limits;
+mod problems;
+mod publishing;
 mod support;

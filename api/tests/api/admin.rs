@@ -1,0 +1,176 @@
+//! Topics, schemas, connectors, health, metrics.
+
+use std::sync::Arc;
+
+use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus};
+use forebay_broker::Log as _;
+use serde_json::json;
+
+use crate::support::{Service, event, settings};
+
+#[tokio::test]
+async fn topics_are_created_listed_and_shown() {
+    let service = Service::start().await;
+    let new = json!({"name": "orders", "partitions": 3, "config": {"retention.ms": "60000"}});
+    let answer = service.post("/api/v1/topics", new.to_string()).await;
+    assert_eq!((answer.status, answer.header("location")), (201, "/api/v1/topics/orders"), "{}", answer.text);
+    service.post("/api/v1/topics", new.to_string()).await.problem(409, "topic_exists");
+    service.post("/api/v1/events/orders", event("e").to_string()).await;
+    let shown = service.get("/api/v1/topics/orders").await.json();
+    assert_eq!(
+        (&shown["name"], &shown["partitions"], &shown["config"]["retention.ms"]),
+        (&json!("orders"), &json!(3), &json!("60000"))
+    );
+    let high: i64 = shown["watermarks"].as_array().unwrap().iter().map(|w| w["high_watermark"].as_i64().unwrap()).sum();
+    assert_eq!(high, 1);
+    let names: Vec<_> = service.get("/api/v1/topics").await.json()["topics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["name"].clone())
+        .collect();
+    assert_eq!(names, ["events.dlq", "orders"]);
+    service.get("/api/v1/topics/nope").await.problem(404, "unknown_topic");
+    for (body, status, code) in [
+        (json!({"name": "a/b"}), 422, "request_validation_failed"),
+        (json!({"name": "x", "partitions": 0}), 422, "request_validation_failed"),
+        (json!({"name": "x", "partitions": 10_001}), 422, "request_validation_failed"),
+        (json!({"name": "x", "config": {"nope": "1"}}), 422, "request_validation_failed"),
+        (json!({"name": "x", "partition": 1}), 422, "request_validation_failed"),
+        (json!({"name": "__x"}), 403, "forbidden"),
+    ] {
+        service.post("/api/v1/topics", body.to_string()).await.problem(status, code);
+    }
+    service.post("/api/v1/topics", "{").await.problem(400, "malformed_json");
+}
+
+#[tokio::test]
+async fn configured_topics_and_schemas_stand_before_the_first_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.avsc");
+    std::fs::write(&file, r#"{"type":"record","name":"T","fields":[{"name":"a","type":"int"}]}"#).unwrap();
+    let service = Service::start_with(|s| {
+        s.settings.topics = settings(json!({"t": {"partitions": 7, "schema_file": file}})).topics;
+    })
+    .await;
+    // The listener is bound before, so a request waits until all is set up.
+    service.assert_alive().await;
+    assert_eq!(service.log.topic("t").await.unwrap().partitions, 7);
+    let version = service.get("/api/v1/schemas/t-value/versions/latest").await.json();
+    assert_eq!((&version["version"], &version["subject"]), (&json!(1), &json!("t-value")));
+}
+
+#[tokio::test]
+async fn schemas_are_registered_checked_and_shown() {
+    let service = Service::start().await;
+    let path = "/api/v1/schemas/orders-value/versions";
+    let first = json!({"type": "record", "name": "O", "fields": [{"name": "a", "type": "int"}]});
+    let answer = service.post(path, json!({"schema": first.to_string()}).to_string()).await;
+    assert_eq!((answer.status, answer.json()), (201, json!({"id": 1, "version": 1})));
+    let second =
+        json!({"type": "record", "name": "O", "fields": [{"name": "a", "type": "int"}, {"name": "b", "type": "int"}]});
+    let check = "/api/v1/schemas/orders-value/compatibility";
+    let dry = service.post(check, json!({"schema": second}).to_string()).await.json();
+    assert_eq!((&dry["compatible"], dry["differences"].as_array().unwrap().len()), (&json!(false), 1), "{dry}");
+    let body = service.post(path, json!({"schema": second}).to_string()).await.problem(409, "schema_incompatible");
+    assert_eq!(body["errors"].as_array().unwrap().len(), 1, "{body}");
+    assert_eq!(service.get(path).await.json(), json!({"subject": "orders-value", "versions": [1]}));
+    assert_eq!(service.get("/api/v1/schemas").await.json(), json!({"subjects": ["orders-value"]}));
+    let shown = service.get(&format!("{path}/1")).await.json();
+    assert_eq!((&shown["id"], &shown["schema"]), (&json!(1), &json!(first.to_string())));
+    service.get(&format!("{path}/2")).await.problem(404, "unknown_schema");
+    service.get(&format!("{path}/0")).await.problem(422, "request_validation_failed");
+    service.get("/api/v1/schemas/nope/versions").await.problem(404, "unknown_schema");
+    for bad in [json!({"schema": "{"}), json!({"schema": {"type": "nope"}}), json!({"text": "x"}), json!({})] {
+        service.post(path, bad.to_string()).await.problem(422, "request_validation_failed");
+    }
+    let nested = json!({"schema": {"type": "array", "items": "O"}, "references": [{"name": "O", "subject": "orders-value", "version": 1}]});
+    let answer = service.post("/api/v1/schemas/list-value/versions", nested.to_string()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let shown = service.get("/api/v1/schemas/list-value/versions/latest").await.json();
+    assert_eq!(shown["references"], json!([{"name": "O", "subject": "orders-value", "version": 1}]));
+}
+
+struct Fixed;
+
+fn status() -> ConnectorStatus {
+    ConnectorStatus {
+        name: "lake".into(),
+        sink: "s3".into(),
+        destination: "file:lake".into(),
+        state: ConnectorState::Paused,
+        lag: 4,
+        rows: 5,
+        bytes: 100,
+        dead_letters: 0,
+        last_flush: None,
+        tasks: vec![TaskStatus { task: 0, state: ConnectorState::Paused, code: Some("X".into()), advice: None }],
+        partitions: vec![PartitionStatus {
+            topic: "t".into(),
+            partition: 1,
+            committed: Some(5),
+            high_watermark: 9,
+            lag: 4,
+        }],
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectorControl for Fixed {
+    async fn connectors(&self) -> Vec<ConnectorStatus> {
+        vec![status()]
+    }
+
+    async fn connector(&self, name: &str) -> Option<ConnectorStatus> {
+        (name == "lake").then(status)
+    }
+}
+
+#[tokio::test]
+async fn connectors_are_shown() {
+    let service = Service::start_with(|s| s.connectors = Some(Arc::new(Fixed))).await;
+    let lake = service.get("/api/v1/connectors/lake").await.json();
+    assert_eq!(lake["partitions"][0]["lag"], 4);
+    assert_eq!(lake["state"], "paused");
+    assert_eq!(service.get("/api/v1/connectors").await.json(), json!({"connectors": [lake]}));
+    service.get("/api/v1/connectors/nope").await.problem(404, "not_found");
+    let bare = Service::start().await;
+    assert_eq!(bare.get("/api/v1/connectors").await.json(), json!({"connectors": []}));
+}
+
+#[tokio::test]
+async fn health_follows_the_log() {
+    let service = Service::start().await;
+    assert_eq!(service.get("/readyz").await.status, 200);
+    let health = service.get("/api/v1/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (200, &json!("healthy")));
+    service.log.away(std::time::Duration::from_secs(3600));
+    let health = service.get("/api/v1/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (503, &json!("unhealthy")), "{}", health.text);
+    for ready in [service.get("/readyz").await, service.get_management("/readyz").await] {
+        assert_eq!(ready.status, 503);
+    }
+    assert_eq!(service.get_management("/livez").await.status, 200, "alive all the same");
+}
+
+#[tokio::test]
+async fn metrics_as_text_and_json() {
+    let service = Service::start().await;
+    service.post("/api/v1/events/t", event("e").to_string()).await;
+    service.post("/api/v1/events/t", "{").await;
+    let text = service.get("/metrics").await;
+    assert_eq!(text.header("content-type"), "text/plain; version=0.0.4");
+    for line in [
+        "api_request_duration_seconds_count{method=\"POST\",route=\"/api/v1/events/{topic}\",status=\"200\"} 1",
+        "forebay_events_total{outcome=\"accepted\",topic=\"t\"} 1",
+        "forebay_rejected_total{code=\"malformed_json\"} 1",
+        "kafka_producer_throughput{topic=\"t\"}",
+        "forebay_producer_queue_utilization 0",
+    ] {
+        assert!(text.text.contains(line), "{line} is not in\n{}", text.text);
+    }
+    assert_eq!(service.get_management("/metrics").await.status, 200);
+    let json = service.send("GET", "/api/v1/metrics", &[("accept", "application/json")], "").await.json();
+    assert_eq!(json["forebay_events_total"].as_array().unwrap().len(), 5, "one per outcome: {json}");
+    service.get_management("/api/v1/topics").await.problem(404, "not_found");
+}
