@@ -1,6 +1,8 @@
 //! What the bytes mean: schemas, the registry's rules, JSON to Avro, Avro to JSON and Arrow. No server, no log, no Python.
 
+pub mod arrow;
 pub mod compat;
+pub mod decode;
 pub mod encode;
 pub mod event;
 pub mod frame;

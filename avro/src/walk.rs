@@ -86,6 +86,14 @@ pub enum Fault {
     Trailing,
 }
 
+impl WalkError {
+    /// Paths grow from the fault outwards; users read them from the root.
+    pub(crate) fn outward(mut self) -> Self {
+        self.path.reverse();
+        self
+    }
+}
+
 fn place(path: &[Segment]) -> String {
     if path.is_empty() {
         return String::new();
@@ -99,43 +107,74 @@ fn place(path: &[Segment]) -> String {
 /// # Errors
 /// The first fault, with its byte and its path.
 pub fn walk(schema: &Schema, datum: &[u8], limits: &Limits) -> Result<(), WalkError> {
-    let mut walk = Walk { schema, limits, data: datum, at: 0, items: 0, zero_size_items: 0 };
-    let done = walk.value(schema.root(), limits.depth).and_then(|()| match walk.at == datum.len() {
-        true => Ok(()),
-        false => Err(walk.fault(Fault::Trailing)),
-    });
-    done.map_err(|mut error| {
-        error.path.reverse();
-        error
-    })
+    let mut walk = Walk::new(schema, datum, limits);
+    let done = walk.value(schema.root(), limits.depth).and_then(|()| walk.end());
+    done.map_err(WalkError::outward)
 }
 
 /// Paths are built while an error travels outwards, hence backwards; the good path keeps none.
-struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     schema: &'a Schema,
     limits: &'a Limits,
     data: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
     items: u64,
     zero_size_items: u64,
 }
 
-type Walked<T> = Result<T, WalkError>;
+pub(crate) type Walked<T> = Result<T, WalkError>;
 
-fn under(mut error: WalkError, segment: Segment) -> WalkError {
+pub(crate) fn under(mut error: WalkError, segment: Segment) -> WalkError {
     error.path.push(segment);
     error
 }
 
 impl<'a> Walk<'a> {
-    fn fault(&self, fault: Fault) -> WalkError {
+    pub(crate) fn new(schema: &'a Schema, data: &'a [u8], limits: &'a Limits) -> Self {
+        Self { schema, limits, data, at: 0, items: 0, zero_size_items: 0 }
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(&self) -> Walked<()> {
+        if self.at == self.data.len() { Ok(()) } else { Err(self.fault(Fault::Trailing)) }
+    }
+
+    /// The bytes of one value.
+    pub(crate) fn span(&mut self, node: NodeId, depth: usize) -> Walked<&'a [u8]> {
+        let start = self.at;
+        self.value(node, depth)?;
+        Ok(&self.data[start..self.at])
+    }
+
+    /// Items of an array or a map, each handed to `each` with its key, if it has one.
+    pub(crate) fn each_item(
+        &mut self,
+        keyed: bool,
+        mut each: impl FnMut(&mut Self, Option<&'a str>) -> Walked<()>,
+    ) -> Walked<()> {
+        loop {
+            let count = self.long()?;
+            if count < 0 {
+                self.long()?;
+            }
+            for _ in 0..count.unsigned_abs() {
+                let key = if keyed { Some(self.string()?) } else { None };
+                each(self, key)?;
+            }
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(crate) fn fault(&self, fault: Fault) -> WalkError {
         WalkError { fault, at: self.at, path: Vec::new() }
     }
 
-    fn value(&mut self, node: NodeId, depth: usize) -> Walked<()> {
+    pub(crate) fn value(&mut self, node: NodeId, depth: usize) -> Walked<()> {
         match self.schema.node(node) {
             Node::Null => Ok(()),
-            Node::Boolean => self.boolean(),
+            Node::Boolean => self.boolean().map(drop),
             Node::Int | Node::Date => self.int(),
             Node::Time(unit) if *unit == crate::schema::TimeUnit::Millis => self.int(),
             Node::Long | Node::Time(_) | Node::Timestamp(_) | Node::LocalTimestamp(_) => self.long().map(drop),
@@ -166,11 +205,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn deeper(&self, depth: usize) -> Walked<usize> {
+    pub(crate) fn deeper(&self, depth: usize) -> Walked<usize> {
         depth.checked_sub(1).ok_or_else(|| self.fault(Fault::Depth))
     }
 
-    fn take(&mut self, bytes: usize) -> Walked<&'a [u8]> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Walked<&'a [u8]> {
         let rest = &self.data[self.at..];
         let taken = rest.get(..bytes).ok_or_else(|| self.fault(Fault::Truncated))?;
         self.at += bytes;
@@ -178,7 +217,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Zigzag varint of at most ten bytes (specification, "Binary encoding").
-    fn long(&mut self) -> Walked<i64> {
+    pub(crate) fn long(&mut self) -> Walked<i64> {
         let start = self.at;
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -205,9 +244,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn boolean(&mut self) -> Walked<()> {
+    pub(crate) fn boolean(&mut self) -> Walked<bool> {
         match self.take(1)?[0] {
-            0 | 1 => Ok(()),
+            0 => Ok(false),
+            1 => Ok(true),
             _ => Err(self.fault(Fault::Boolean)),
         }
     }
@@ -221,12 +261,12 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn bytes(&mut self) -> Walked<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Walked<&'a [u8]> {
         let length = self.length()?;
         self.take(length)
     }
 
-    fn string(&mut self) -> Walked<&'a str> {
+    pub(crate) fn string(&mut self) -> Walked<&'a str> {
         let start = self.at;
         std::str::from_utf8(self.bytes()?).map_err(|_| {
             self.at = start;
@@ -256,7 +296,7 @@ impl<'a> Walk<'a> {
         Err(self.fault(Fault::Decimal))
     }
 
-    fn index(&mut self, count: usize, fault: Fault) -> Walked<usize> {
+    pub(crate) fn index(&mut self, count: usize, fault: Fault) -> Walked<usize> {
         let start = self.at;
         let index = usize::try_from(self.long()?).ok().filter(|index| *index < count);
         index.ok_or_else(|| {

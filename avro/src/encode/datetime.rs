@@ -183,7 +183,7 @@ pub(crate) fn format_utc(nanos: i128) -> String {
 }
 
 /// The date of a day since 1970-01-01 (H. Hinnant's `civil_from_days`).
-fn civil(days: i128) -> (i128, i128, i128) {
+pub(crate) fn civil(days: i128) -> (i128, i128, i128) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -102,7 +102,7 @@ fn plan_union(schema: &Schema, branches: &[NodeId]) -> UnionPlan {
 }
 
 /// Whether some JSON value of this kind fits the type.
-fn takes(node: &Node, kind: Kind) -> bool {
+pub(crate) fn takes(node: &Node, kind: Kind) -> bool {
     match node {
         Node::Null => kind == Kind::Null,
         Node::Boolean => kind == Kind::Boolean,
@@ -120,6 +120,6 @@ fn takes(node: &Node, kind: Kind) -> bool {
 }
 
 /// The name by which Avro's JSON encoding calls a branch: the full name of a named type, else the base type's.
-fn tag(node: &Node) -> Arc<str> {
+pub(crate) fn tag(node: &Node) -> Arc<str> {
     node.full_name().cloned().unwrap_or_else(|| node.base_type().into())
 }

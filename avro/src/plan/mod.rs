@@ -1,6 +1,6 @@
 //! Plans: a schema compiled once into what the one pass over JSON text needs at each place.
 
-mod compile;
+pub(crate) mod compile;
 mod defaults;
 mod names;
 
