@@ -101,18 +101,26 @@ pub trait Log: Send + Sync + 'static {
     async fn close(&self) -> Result<(), LogError>;
 }
 
-/// One member of a consumer group. Offsets are never committed by themselves.
+/// One member of a consumer group. Offsets are never committed by themselves. Dropping it leaves the group.
+///
+/// Rebalances move as few partitions as they can: those that change hands come as [`Polled::Revoke`], the others go on
+/// under their epoch.
 #[async_trait]
 pub trait Consumer: Send {
     /// The next thing that happens. Cancel-safe. Waits at most `wait` for records, then [`Polled::Idle`].
+    ///
+    /// [`LogError::OffsetOutOfRange`] names a partition whose position the log does not hold (retention passed it, say);
+    /// the others get their turns, and it is told again until a seek or pause. [`LogError::Closed`] and
+    /// [`LogError::Fatal`] are final.
     async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError>;
     /// Starts reading a partition from `offset`. A newly assigned partition hands out nothing before its first seek.
+    /// [`LogError::Invalid`] if the partition is not ours (any more). The offset is checked by the next poll.
     fn seek(&mut self, part: &TopicPartition, offset: Offset) -> Result<(), LogError>;
     /// Stops handing out records of these partitions (records already handed out are the caller's).
     fn pause(&mut self, parts: &[TopicPartition]) -> Result<(), LogError>;
     /// Goes on after [`Consumer::pause`], at the position reached.
     fn resume(&mut self, parts: &[TopicPartition]) -> Result<(), LogError>;
-    /// A handle that commits while the owner polls.
+    /// A handle that commits while the owner polls. After the consumer is gone its commits are [`CommitError::Fenced`].
     fn committer(&self) -> Arc<dyn Committer>;
     /// Leaves the group. Partitions still assigned count as given back.
     async fn close(self: Box<Self>) -> Result<(), LogError>;
@@ -122,7 +130,8 @@ pub trait Consumer: Send {
 #[async_trait]
 pub trait Committer: Send + Sync {
     /// Commits one position with metadata (at most 4,000 bytes), fsynced or acknowledged when it returns. A commit
-    /// under an older assignment is [`CommitError::Fenced`]. The same offset with other metadata is stored too.
+    /// under an older assignment is [`CommitError::Fenced`]. The same offset with other metadata is stored too. If the
+    /// future is dropped the commit may still be stored; the partition has its next owner only after that is settled.
     async fn commit(&self, part: &TopicPartition, epoch: Epoch, committed: &Committed) -> Result<(), CommitError>;
 }
 

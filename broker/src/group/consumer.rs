@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Coordinator, FetchLimit, Place, Store, assign::MemberId, coordinator::Event};
+use super::{Coordinator, FetchLimit, Place, Store, assign::MemberId, state::Event};
 use crate::{Assigned, CommitError, Committed, Committer, Consumer, Epoch, LogError, Offset, Polled, TopicPartition};
 
 /// About the most bytes of records one poll hands out. Nothing is read ahead of a poll.

@@ -8,6 +8,7 @@
 mod assign;
 mod consumer;
 mod coordinator;
+mod state;
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ pub(super) const RECORDS_BUFFER_BYTES: u64 = 16 << 20;
 /// Write buffer of each small keyspace.
 const SMALL_BUFFER_BYTES: u64 = 2 << 20;
 /// Journals on disk before the oldest is made superfluous: it bounds what a start has to read again.
-const JOURNALS_BYTES: u64 = 256 << 20;
+const JOURNALS_BYTES: u64 = 128 << 20;
 /// Layout of the directory, in the keyspace `meta`.
 const FORMAT: &[u8] = b"1";
 

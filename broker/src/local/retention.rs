@@ -93,8 +93,13 @@ fn expire(
         raise_low(shared, topic, number, partition, cut)?;
         tracing::debug!(topic = &*topic.name, partition = number, low = cut, "Records expired.");
     }
-    // Also what a crash between raising and deleting left.
-    delete_below(shared, topic, number, cut.max(bounds.low), end)
+    let low = cut.max(bounds.low);
+    if low > partition.cleaned.load(Ordering::Acquire) {
+        // After a start also what a crash between raising and deleting left.
+        delete_below(shared, topic, number, low, end)?;
+        partition.cleaned.store(low, Ordering::Release);
+    }
+    Ok(())
 }
 
 /// The first offset to keep. The high watermark is read before the time of the last append: a record that comes in

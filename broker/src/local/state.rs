@@ -67,6 +67,8 @@ pub(super) struct Partition {
     pub high: AtomicI64,
     /// When the last record was appended, ms; after a start, the start.
     pub appended_ms: AtomicI64,
+    /// Everything below is deleted; unknown (0) after a start. A scan over deleted keys is slow until they are compacted.
+    pub cleaned: AtomicI64,
     pub tail: Mutex<Tail>,
 }
 
@@ -94,6 +96,7 @@ impl Partition {
             low: AtomicI64::new(low),
             high: AtomicI64::new(high),
             appended_ms: AtomicI64::new(now_ms()),
+            cleaned: AtomicI64::new(0),
             tail,
         })
     }

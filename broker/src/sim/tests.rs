@@ -298,8 +298,7 @@ async fn storm(seed: u64) -> Vec<String> {
     for member in members {
         member.await.unwrap();
     }
-    let story = std::mem::take(&mut lock(&story).lines);
-    story
+    std::mem::take(&mut lock(&story).lines)
 }
 
 #[derive(Default)]
