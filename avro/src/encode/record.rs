@@ -63,10 +63,19 @@ impl<'p, 'a> Pass<'p, 'a> {
         self.spans.resize(base + record.fields.len(), Span::ABSENT);
         let mut level = self.keys_level();
         let (mut first, mut next, mut ordered) = (true, 0, true);
-        while let Some(key) = self.member(&mut first)? {
-            let Some(index) = position(record, &key, next) else {
-                self.unknown(record, key, &mut level)?;
-                continue;
+        loop {
+            // Most senders keep the schema's order.
+            let guess = record.fields.get(next).and_then(|field| self.cursor.guessed_member(&mut first, &field.name));
+            let (key, index) = match guess {
+                Some(key) => (key, next),
+                None => {
+                    let Some(key) = self.member(&mut first)? else { break };
+                    let Some(index) = record.names.get(&key.decode()) else {
+                        self.unknown(record, key, &mut level)?;
+                        continue;
+                    };
+                    (key, index)
+                }
             };
             if !self.spans[base + index].is_absent() {
                 self.duplicate(key)?;
@@ -183,14 +192,6 @@ impl<'p, 'a> Pass<'p, 'a> {
 
     pub(super) fn truncate_spans(&mut self, len: usize) {
         self.spans.truncate(len);
-    }
-}
-
-/// A member's field: most senders keep the schema's order, so the one after the last is tried first.
-fn position(record: &RecordPlan, key: &Text<'_>, next: usize) -> Option<usize> {
-    match record.fields.get(next) {
-        Some(field) if !key.escaped && *field.name == *key.raw => Some(next),
-        _ => record.names.get(&key.decode()),
     }
 }
 

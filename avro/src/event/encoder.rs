@@ -11,7 +11,7 @@ use crate::{
     encode::{Done, EncodeOptions, Pass, Stop},
     json::{
         self,
-        cursor::{Kind, Syntax},
+        cursor::{Expected, Kind, Syntax},
     },
     plan::{Names, Plan, RecordPlan, Unsupported},
     schema::Schema,
@@ -112,7 +112,7 @@ impl BodyStop {
             Self::Body(error) => return error,
             Self::Json(Stop::Syntax(error)) => error,
             // Trials end where they began; outside of one nothing stops with this.
-            Self::Json(Stop::Mismatch) => Syntax { at: 0, expected: "an event" },
+            Self::Json(Stop::Mismatch) => Syntax { at: 0, expected: Expected::Value },
         };
         let (line, column) = json::place(body, error.at);
         BodyError::Malformed { line, column, msg: json::explain(body, &error) }

@@ -72,14 +72,23 @@ impl<'a> EventReader<'_, '_, 'a> {
             return Ok(());
         }
         let mut level = self.pass.keys_level();
-        let mut first = true;
-        while let Some(key) = self.pass.member(&mut first)? {
-            match MEMBERS.iter().position(|&name| name == &*key.decode()) {
+        let (mut first, mut next) = (true, 0);
+        loop {
+            let guess = MEMBERS.get(next).and_then(|name| self.pass.cursor.guessed_member(&mut first, name));
+            let (key, at) = match guess {
+                Some(key) => (key, Some(next)),
+                None => match self.pass.member(&mut first)? {
+                    Some(key) => (key, MEMBERS.iter().position(|&name| name == &*key.decode())),
+                    None => break,
+                },
+            };
+            match at {
                 Some(at) if self.parts.met[at] => self.pass.duplicate(key)?,
                 Some(at) => self.known(at)?,
                 None if self.pass.new_key(&mut level, &key)? => self.unknown(key)?,
                 None => {}
             }
+            next = at.map_or(next, |at| at + 1);
         }
         self.pass.close_keys(level);
         self.pass.leave();

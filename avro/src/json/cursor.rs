@@ -5,10 +5,49 @@ use std::borrow::Cow;
 /// The text is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Syntax {
-    /// Byte offset of the first byte that does not fit.
-    pub at: usize,
+    /// Byte offset of the first byte that does not fit. Small, as results of every token carry it.
+    pub at: u32,
     /// What could have stood there.
-    pub expected: &'static str,
+    pub expected: Expected,
+}
+
+/// What could have stood where the text is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Value,
+    Word,
+    Digit,
+    String,
+    NoControl,
+    Escape,
+    ClosingQuote,
+    Name,
+    NameOrBrace,
+    Colon,
+    CommaOrBrace,
+    CommaOrBracket,
+    End,
+}
+
+impl Expected {
+    /// In words, to follow "expected".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Value => "a JSON value",
+            Self::Word => "true, false or null",
+            Self::Digit => "a digit",
+            Self::String => "a string in double quotes",
+            Self::NoControl => "no bare control character inside a string (write \\n, \\t or \\u0001)",
+            Self::Escape => "an escape such as \\n, \\\" or \\u00e9",
+            Self::ClosingQuote => "the closing quote of a string",
+            Self::Name => "a member name in double quotes",
+            Self::NameOrBrace => "a member name in double quotes or }",
+            Self::Colon => "a colon",
+            Self::CommaOrBrace => "a comma or }",
+            Self::CommaOrBracket => "a comma or ]",
+            Self::End => "the end of the body",
+        }
+    }
 }
 
 /// What a value is, told by its first byte.
@@ -101,9 +140,6 @@ pub(crate) struct Number<'a> {
     pub integer: bool,
 }
 
-const EXPECTED_VALUE: &str = "a JSON value";
-const EXPECTED_ESCAPE: &str = "an escape such as \\n, \\\" or \\u00e9";
-
 /// A position in a text. Copies are free: look ahead with one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
@@ -137,8 +173,9 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.pos).copied()
     }
 
-    pub(crate) fn fail<T>(&self, expected: &'static str) -> Result<T, Syntax> {
-        Err(Syntax { at: self.pos, expected })
+    #[cold]
+    fn fail<T>(&self, expected: Expected) -> Result<T, Syntax> {
+        Err(Syntax { at: u32::try_from(self.pos).unwrap_or(u32::MAX), expected })
     }
 
     /// Steps over whitespace.
@@ -166,20 +203,20 @@ impl<'a> Cursor<'a> {
             Some(b'[') => Ok(Kind::Array),
             Some(b't' | b'f') => Ok(Kind::Boolean),
             Some(b'n') => Ok(Kind::Null),
-            _ => self.fail(EXPECTED_VALUE),
+            _ => self.fail(Expected::Value),
         }
     }
 
     /// Nothing but whitespace may follow.
     pub(crate) fn end(&mut self) -> Result<(), Syntax> {
         self.space();
-        if self.pos == self.text.len() { Ok(()) } else { self.fail("the end of the body") }
+        if self.pos == self.text.len() { Ok(()) } else { self.fail(Expected::End) }
     }
 
     fn word(&mut self, word: &str) -> Result<(), Syntax> {
         for &letter in word.as_bytes() {
             if self.peek() != Some(letter) {
-                return self.fail("true, false or null");
+                return self.fail(Expected::Word);
             }
             self.pos += 1;
         }
@@ -228,14 +265,14 @@ impl<'a> Cursor<'a> {
         while let Some(b'0'..=b'9') = self.peek() {
             self.pos += 1;
         }
-        if self.pos == start { self.fail("a digit") } else { Ok(()) }
+        if self.pos == start { self.fail(Expected::Digit) } else { Ok(()) }
     }
 
     /// A string, from its opening to its closing quote.
     #[inline]
     pub(crate) fn string(&mut self) -> Result<Text<'a>, Syntax> {
         if self.peek() != Some(b'"') {
-            return self.fail("a string in double quotes");
+            return self.fail(Expected::String);
         }
         self.pos += 1;
         let start = self.pos;
@@ -248,8 +285,8 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     lone_surrogate |= self.escape()?;
                 }
-                Some(_) => return self.fail("no bare control character inside a string (write \\n, \\t or \\u0001)"),
-                None => return self.fail("the closing quote of a string"),
+                Some(_) => return self.fail(Expected::NoControl),
+                None => return self.fail(Expected::ClosingQuote),
             }
         }
         let raw = &self.text[start..self.pos];
@@ -267,12 +304,12 @@ impl<'a> Cursor<'a> {
             }
             Some(b'u') => {
                 let bytes = self.text.as_bytes();
-                let Some(code) = hex4(bytes, self.pos + 1) else { return self.fail(EXPECTED_ESCAPE) };
+                let Some(code) = hex4(bytes, self.pos + 1) else { return self.fail(Expected::Escape) };
                 let pair = low_surrogate_after(bytes, self.pos + 5, code).is_some();
                 self.pos += if pair { 11 } else { 5 };
                 Ok(!pair && (0xd800..0xe000).contains(&code))
             }
-            _ => self.fail(EXPECTED_ESCAPE),
+            _ => self.fail(Expected::Escape),
         }
     }
 
@@ -295,23 +332,38 @@ impl<'a> Cursor<'a> {
                 self.space();
             }
             _ if *first => {}
-            _ => return self.fail("a comma or }"),
+            _ => return self.fail(Expected::CommaOrBrace),
         }
         if self.peek() != Some(b'"') {
-            return self.fail(if *first {
-                "a member name in double quotes or }"
-            } else {
-                "a member name in double quotes"
-            });
+            return self.fail(if *first { Expected::NameOrBrace } else { Expected::Name });
         }
         *first = false;
         let key = self.string()?;
         self.space();
         if self.peek() != Some(b':') {
-            return self.fail("a colon");
+            return self.fail(Expected::Colon);
         }
         self.pos += 1;
         Ok(Some(key))
+    }
+
+    /// [`Cursor::member`] where its name can be foreseen; `None`, and nothing read, if it is not there as guessed.
+    #[inline]
+    pub(crate) fn guessed_member(&mut self, first: &mut bool, name: &str) -> Option<Text<'a>> {
+        let mut ahead = *self;
+        ahead.space();
+        if !*first {
+            (ahead.peek()? == b',').then(|| ahead.pos += 1)?;
+            ahead.space();
+        }
+        let start = ahead.pos + 1;
+        let rest = self.text.as_bytes().get(ahead.pos..)?.strip_prefix(b"\"")?;
+        rest.strip_prefix(name.as_bytes())?.strip_prefix(b"\":")?;
+        let raw = self.text.get(start..start + name.len())?;
+        ahead.pos = start + name.len() + 2;
+        *self = ahead;
+        *first = false;
+        Some(Text { raw, escaped: false, lone_surrogate: false })
     }
 
     /// Whether an array has another element; steps past the comma or the closing bracket. `first` starts as true.
@@ -325,7 +377,7 @@ impl<'a> Cursor<'a> {
             }
             Some(b',') if !*first => self.pos += 1,
             _ if *first => {}
-            _ => return self.fail("a comma or ]"),
+            _ => return self.fail(Expected::CommaOrBracket),
         }
         *first = false;
         Ok(true)

@@ -126,19 +126,20 @@ fn after_string(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Line and column (both from 1, the column in characters) of a byte offset.
-pub(crate) fn place(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
+pub(crate) fn place(text: &str, at: u32) -> (usize, usize) {
+    let before = text.get(..at as usize).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or(before);
     (1 + before.bytes().filter(|&b| b == b'\n').count(), 1 + line.chars().count())
 }
 
 /// A syntax error in words: what was expected and what stands there.
 pub(crate) fn explain(text: &str, error: &Syntax) -> String {
-    match text.get(error.at..).and_then(|rest| rest.chars().next()) {
-        None => format!("expected {}, found the end of the body", error.expected),
-        Some('\u{feff}') => format!("expected {}, found a byte order mark: send UTF-8 without one", error.expected),
-        Some('\'') => format!("expected {}, found a single quote: JSON strings stand in double quotes", error.expected),
-        Some(c) if c.is_control() => format!("expected {}, found U+{:04X}", error.expected, u32::from(c)),
-        Some(c) => format!("expected {}, found {c:?}", error.expected),
+    let expected = error.expected.words();
+    match text.get(error.at as usize..).and_then(|rest| rest.chars().next()) {
+        None => format!("expected {expected}, found the end of the body"),
+        Some('\u{feff}') => format!("expected {expected}, found a byte order mark: send UTF-8 without one"),
+        Some('\'') => format!("expected {expected}, found a single quote: JSON strings stand in double quotes"),
+        Some(c) if c.is_control() => format!("expected {expected}, found U+{:04X}", u32::from(c)),
+        Some(c) => format!("expected {expected}, found {c:?}"),
     }
 }
