@@ -5,6 +5,7 @@ pub mod compat;
 pub mod decode;
 pub mod encode;
 pub mod event;
+pub mod event_back;
 pub mod frame;
 pub mod json;
 pub mod plan;

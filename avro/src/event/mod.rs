@@ -171,3 +171,8 @@ pub enum BodyError {
     /// JSON of another shape than `{"events":[…]}` or an array (batch), or an object (single event).
     Shape(Violation),
 }
+
+/// The shape that events of this schema have; `None` where it takes no events.
+pub(crate) fn shape(schema: &crate::schema::Schema) -> Option<Shape> {
+    layout::layout(schema).ok().map(|(shape, _)| shape)
+}
