@@ -1,0 +1,509 @@
+//! What `forebay.yaml` says about sinks: options as written, settings as resolved.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{batch::Limits, partitioner::Partitioner};
+
+/// The section `sink`: limits shared by all connectors of the process.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SinkOptions {
+    /// Memory of all sinks in bytes: records not yet written, open files. At 80 % the largest batch is flushed, at
+    /// 100 % reading pauses, below 60 % it goes on. Default 536870912, at least 8388608.
+    pub memory_bytes: Option<usize>,
+}
+
+/// Limits shared by all connectors of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkSettings {
+    /// Memory of all sinks.
+    pub memory_bytes: usize,
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self { memory_bytes: 512 << 20 }
+    }
+}
+
+impl SinkOptions {
+    /// Defaults and limits applied.
+    pub fn resolve(&self) -> Result<SinkSettings, ConfigError> {
+        let default = SinkSettings::default().memory_bytes;
+        Ok(SinkSettings { memory_bytes: within("memory_bytes", self.memory_bytes, default, 8 << 20, 1 << 40)? })
+    }
+}
+
+/// Which store a connector writes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkKind {
+    /// Files below `url`.
+    #[default]
+    S3,
+}
+
+/// The files' format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Apache Parquet, zstd.
+    #[default]
+    Parquet,
+}
+
+/// How rows are laid out in folders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionerKind {
+    /// `partition=<p>`.
+    #[default]
+    Default,
+    /// `year=2026/month=11/day=21`, by the record's time.
+    Daily,
+    /// `year=2026/month=11/day=21/hour=04`, by the record's time.
+    Hourly,
+    /// `path.format`, by the record's time.
+    Time,
+}
+
+/// One connector under `connectors:`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorOptions {
+    /// Kind of store. Default `s3`: files in a directory or bucket, as `url` says.
+    pub sink: Option<SinkKind>,
+    /// Where: `file://DIR`. Default `file://<data_dir>/lake`.
+    pub url: Option<String>,
+    /// Topics by name, or `["*"]` for all but dead letters and internal ones. Default `["*"]`.
+    pub topics: Option<Vec<String>>,
+    /// Folder below `url` that all keys start with. Default: none.
+    #[serde(rename = "topics.dir", alias = "topics_dir")]
+    pub topics_dir: Option<String>,
+    /// Default `parquet`.
+    pub format: Option<Format>,
+    /// Default `default`.
+    pub partitioner: Option<PartitionerKind>,
+    /// For `partitioner: time`.
+    pub path: Option<PathOptions>,
+    /// IANA name for `daily`, `hourly`, `time`. Default `UTC`.
+    pub timezone: Option<String>,
+    /// When a batch is closed.
+    pub batch: Option<BatchOptions>,
+    /// Columns about the record.
+    pub metadata: Option<MetadataOptions>,
+    /// Tasks, 1 to 64: they share the partitions. Default 1.
+    pub tasks_max: Option<usize>,
+    /// Where to begin a partition that the connector has never read. Default `earliest`.
+    pub start: Option<StartOptions>,
+    /// When the committed offset does not fit the topic. Default `fail`.
+    pub on_offset_mismatch: Option<OnOffsetMismatch>,
+    /// What to do with a record that can't be written. Default `dlq`.
+    pub on_bad_record: Option<OnBadRecord>,
+    /// What to do with a record without value. Default `dlq`.
+    pub null_values: Option<NullValues>,
+    /// When bad records stop the connector.
+    pub errors: Option<ErrorOptions>,
+    /// An open file larger than this goes on in a temporary file, in bytes. Default 8388608.
+    pub spill_bytes: Option<usize>,
+    /// Open files of a task, 4 to 10000. Default 512.
+    pub max_open_files: Option<usize>,
+    /// Batches of a task that are being written at once, 1 to 64. Default 4.
+    pub flushes_in_flight: Option<usize>,
+    /// How long a rebalance waits for a batch that is being written, in ms. Default 5000.
+    pub revoke_timeout_ms: Option<u64>,
+    /// How long a stop waits for open batches, in ms. Default 10000.
+    pub drain_timeout_ms: Option<u64>,
+    /// Lag without a commit for so long is a fault, in ms. Default: twice `batch.max_age_ms`, at least 120000.
+    pub stuck_after_ms: Option<u64>,
+}
+
+/// `path`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathOptions {
+    /// Folders by time: `yyyy MM dd HH mm` and quoted text, e.g. `'date'=yyyy-MM-dd/'hour'=HH`.
+    pub format: Option<String>,
+}
+
+/// `batch`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchOptions {
+    /// Rows of a partition in one batch. Default 1000000.
+    pub max_rows: Option<u64>,
+    /// Encoded bytes of a partition in one batch. Default 134217728.
+    pub max_bytes: Option<usize>,
+    /// Age of a batch since its first record, in ms. Default 300000.
+    pub max_age_ms: Option<u64>,
+}
+
+/// `metadata`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataOptions {
+    /// Adds `_topic _partition _offset _timestamp _key _headers`. Default false.
+    pub columns: Option<bool>,
+}
+
+/// `errors`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorOptions {
+    /// Share of bad records in the window above which the connector pauses; 1 turns it off. Default 0.5.
+    pub max_rate: Option<f64>,
+    /// Records looked back on, 100 to 1000000. Default 1000.
+    pub window: Option<usize>,
+}
+
+/// `start`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum StartOptions {
+    /// By name.
+    Named(StartName),
+    /// By time.
+    At {
+        /// The first record at or after this time, ms since the epoch.
+        timestamp_ms: i64,
+    },
+}
+
+/// `start` by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StartName {
+    /// The first record kept.
+    Earliest,
+    /// Only what comes from now on.
+    Latest,
+}
+
+/// Where to begin a partition that the connector has never read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The first record kept.
+    Earliest,
+    /// The next record written.
+    Latest,
+    /// The first record at or after, ms since the epoch.
+    Timestamp(i64),
+}
+
+/// `on_offset_mismatch`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOffsetMismatch {
+    /// The task fails and says which values differ.
+    #[default]
+    Fail,
+    /// Go on at the earliest record kept; counted.
+    Rebase,
+    /// The same as `rebase`.
+    Earliest,
+}
+
+/// `on_bad_record`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadRecord {
+    /// A dead letter, and on.
+    #[default]
+    Dlq,
+    /// A dead letter, and the task fails.
+    Fail,
+}
+
+/// `null_values`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NullValues {
+    /// A dead letter with reason `NULL_VALUE`.
+    #[default]
+    Dlq,
+    /// Skipped and counted.
+    Ignore,
+}
+
+/// An option that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct ConfigError {
+    /// The option, relative to its section.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: &str, why: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), why: why.into() }
+    }
+}
+
+/// A connector, resolved.
+#[derive(Clone, Debug)]
+pub struct ConnectorSettings {
+    /// Its name, `[A-Za-z0-9._-]{1,64}`; the consumer group is `connect-<name>`.
+    pub name: String,
+    /// The lake's directory.
+    pub directory: PathBuf,
+    /// Folder below it that all keys start with; empty for none.
+    pub topics_dir: String,
+    /// Topics by name.
+    pub topics: Vec<String>,
+    /// All topics but internal ones and dead letters.
+    pub all_topics: bool,
+    /// Folders.
+    pub partitioner: Partitioner,
+    /// When a batch is closed.
+    pub limits: Limits,
+    /// Whether files have columns about the record.
+    pub metadata_columns: bool,
+    /// Tasks.
+    pub tasks_max: usize,
+    /// Where to begin.
+    pub start: Start,
+    /// When the committed offset does not fit.
+    pub on_offset_mismatch: OnOffsetMismatch,
+    /// Bad records.
+    pub on_bad_record: OnBadRecord,
+    /// Records without value.
+    pub null_values: NullValues,
+    /// Share of bad records that pauses; 1 = never.
+    pub max_error_rate: f64,
+    /// Records looked back on.
+    pub error_window: usize,
+    /// Bytes of an open file kept in memory.
+    pub spill_bytes: usize,
+    /// Batches written at once.
+    pub flushes_in_flight: usize,
+    /// For a batch past its intent, at a revoke.
+    pub revoke_timeout: Duration,
+    /// For a stop.
+    pub drain_timeout: Duration,
+    /// For the watchdog.
+    pub stuck_after: Duration,
+}
+
+impl ConnectorSettings {
+    /// The consumer group, by Kafka Connect's rule.
+    pub fn group(&self) -> String {
+        format!("connect-{}", self.name)
+    }
+}
+
+impl ConnectorOptions {
+    /// Applies defaults and limits. Relative directories count from `base`; without `url`, the lake is
+    /// `default_directory`.
+    pub fn resolve(&self, name: &str, base: &Path, default_directory: &Path) -> Result<ConnectorSettings, ConfigError> {
+        check_name(name)?;
+        let SinkKind::S3 = self.sink.unwrap_or_default();
+        let Format::Parquet = self.format.unwrap_or_default();
+        let (topics, all_topics) = self.topics()?;
+        let limits = self.limits()?;
+        let errors = self.errors.clone().unwrap_or_default();
+        let rate = errors.max_rate.unwrap_or(0.5);
+        if !(0.0..=1.0).contains(&rate) {
+            return Err(ConfigError::new("errors.max_rate", "must be between 0 and 1"));
+        }
+        let stuck = u64::try_from(limits.max_age.as_millis()).unwrap_or(u64::MAX).saturating_mul(2).max(120_000);
+        Ok(ConnectorSettings {
+            name: name.to_owned(),
+            directory: self.directory(base, default_directory)?,
+            topics_dir: topics_dir(self.topics_dir.as_deref().unwrap_or_default())?,
+            topics,
+            all_topics,
+            partitioner: self.partitioner()?,
+            limits,
+            metadata_columns: self.metadata.as_ref().and_then(|m| m.columns).unwrap_or(false),
+            tasks_max: within("tasks_max", self.tasks_max, 1, 1, 64)?,
+            start: self.start(),
+            on_offset_mismatch: self.on_offset_mismatch.unwrap_or_default(),
+            on_bad_record: self.on_bad_record.unwrap_or_default(),
+            null_values: self.null_values.unwrap_or_default(),
+            max_error_rate: rate,
+            error_window: within("errors.window", errors.window, 1000, 100, 1_000_000)?,
+            spill_bytes: within("spill_bytes", self.spill_bytes, 8 << 20, 4096, 1 << 40)?,
+            flushes_in_flight: within("flushes_in_flight", self.flushes_in_flight, 4, 1, 64)?,
+            revoke_timeout: millis("revoke_timeout_ms", self.revoke_timeout_ms, 5000, 300_000)?,
+            drain_timeout: millis("drain_timeout_ms", self.drain_timeout_ms, 10_000, 3_600_000)?,
+            stuck_after: millis("stuck_after_ms", self.stuck_after_ms, stuck, u64::MAX)?,
+        })
+    }
+
+    fn directory(&self, base: &Path, default_directory: &Path) -> Result<PathBuf, ConfigError> {
+        let Some(url) = &self.url else { return Ok(default_directory.to_owned()) };
+        match url.strip_prefix("file://") {
+            Some("") | None => Err(ConfigError::new("url", format!("{url:?} is not of the form file://DIRECTORY"))),
+            Some(dir) => Ok(base.join(dir)),
+        }
+    }
+
+    fn topics(&self) -> Result<(Vec<String>, bool), ConfigError> {
+        let listed = self.topics.clone().unwrap_or_else(|| vec!["*".to_owned()]);
+        if listed.is_empty() {
+            return Err(ConfigError::new("topics", r#"name at least one topic, or use ["*"] for all"#));
+        }
+        let all = listed.iter().any(|t| t == "*");
+        let names: Vec<String> = listed.into_iter().filter(|t| t != "*").collect();
+        match names.iter().find(|t| t.contains('*')) {
+            Some(pattern) => {
+                Err(ConfigError::new("topics", format!(r#"{pattern:?}: patterns are not supported, only "*" for all"#)))
+            }
+            None => Ok((names, all)),
+        }
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        let batch = self.batch.clone().unwrap_or_default();
+        let default = Limits::default();
+        Ok(Limits {
+            max_rows: within("batch.max_rows", batch.max_rows, default.max_rows, 1, 100_000_000)?,
+            max_bytes: within("batch.max_bytes", batch.max_bytes, default.max_bytes, 1024, 1 << 34)?,
+            max_age: millis("batch.max_age_ms", batch.max_age_ms, 300_000, 86_400_000)?,
+            max_open_files: within("max_open_files", self.max_open_files, default.max_open_files, 4, 10_000)?,
+        })
+    }
+
+    fn partitioner(&self) -> Result<Partitioner, ConfigError> {
+        let zone_name = self.timezone.as_deref().unwrap_or("UTC");
+        let zone = TimeZone::get(zone_name)
+            .map_err(|_| ConfigError::new("timezone", format!("{zone_name:?} is not in the time zone database")))?;
+        let format = self.path.as_ref().and_then(|p| p.format.as_deref());
+        let kind = self.partitioner.unwrap_or_default();
+        if format.is_some() && kind != PartitionerKind::Time {
+            return Err(ConfigError::new("path.format", "needs `partitioner: time`"));
+        }
+        if self.timezone.is_some() && kind == PartitionerKind::Default {
+            return Err(ConfigError::new("timezone", "needs `partitioner: daily`, `hourly` or `time`"));
+        }
+        let pattern = match kind {
+            PartitionerKind::Default => return Ok(Partitioner::Default),
+            PartitionerKind::Daily => crate::partitioner::DAILY,
+            PartitionerKind::Hourly => crate::partitioner::HOURLY,
+            PartitionerKind::Time => {
+                format.ok_or_else(|| ConfigError::new("path.format", "is needed by `partitioner: time`"))?
+            }
+        };
+        Partitioner::time(pattern, zone_name, zone).map_err(|why| ConfigError::new("path.format", why))
+    }
+
+    fn start(&self) -> Start {
+        match self.start {
+            None | Some(StartOptions::Named(StartName::Earliest)) => Start::Earliest,
+            Some(StartOptions::Named(StartName::Latest)) => Start::Latest,
+            Some(StartOptions::At { timestamp_ms }) => Start::Timestamp(timestamp_ms),
+        }
+    }
+}
+
+/// All connectors of a file, each name checked.
+pub type Connectors = BTreeMap<String, ConnectorOptions>;
+
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) || name.starts_with('.') {
+        let why = format!(
+            "a connector's name is 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot; {name:?} does not fit"
+        );
+        return Err(ConfigError::new("", why));
+    }
+    Ok(())
+}
+
+/// A folder below the lake: its parts are plain names, so nothing leaves the lake.
+fn topics_dir(text: &str) -> Result<String, ConfigError> {
+    let trimmed = text.trim_matches('/');
+    let fits = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '=');
+        !part.is_empty() && part != "." && part != ".." && part != "_forebay" && part.chars().all(plain)
+    };
+    if trimmed.is_empty() || (trimmed.len() <= 512 && trimmed.split('/').all(fits)) {
+        return Ok(trimmed.to_owned());
+    }
+    Err(ConfigError::new("topics.dir", format!("{text:?}: each folder is made of A-Z a-z 0-9 . _ - = and is not `..`")))
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    key: &str,
+    given: Option<T>,
+    default: T,
+    min: T,
+    max: T,
+) -> Result<T, ConfigError> {
+    let value = given.unwrap_or(default);
+    if value < min || value > max {
+        return Err(ConfigError::new(key, format!("must be between {min} and {max}, not {value}")));
+    }
+    Ok(value)
+}
+
+fn millis(key: &str, given: Option<u64>, default: u64, max: u64) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_millis(within(key, given, default, 1, max)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(json: &str) -> Result<ConnectorSettings, ConfigError> {
+        let options: ConnectorOptions = serde_json::from_str(json).unwrap();
+        options.resolve("lake", Path::new("/etc"), Path::new("/data/lake"))
+    }
+
+    #[test]
+    fn defaults() {
+        let s = resolve("{}").unwrap();
+        assert_eq!(s.group(), "connect-lake");
+        assert_eq!(s.directory, Path::new("/data/lake"));
+        assert!(s.all_topics && s.topics.is_empty());
+        assert_eq!((s.limits.max_rows, s.limits.max_bytes), (1_000_000, 134_217_728));
+        assert_eq!(s.limits.max_age, Duration::from_secs(300));
+        assert_eq!(s.stuck_after, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn relative_urls_count_from_the_base() {
+        assert_eq!(resolve(r#"{"url":"file://./lake"}"#).unwrap().directory, Path::new("/etc/./lake"));
+        assert_eq!(resolve(r#"{"url":"file:///srv/lake"}"#).unwrap().directory, Path::new("/srv/lake"));
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        let cases = [
+            (r#"{"url":"s3:/x"}"#, "url"),
+            (r#"{"topics":[]}"#, "topics"),
+            (r#"{"topics":["a*"]}"#, "topics"),
+            (r#"{"topics.dir":"a/../b"}"#, "topics.dir"),
+            (r#"{"topics.dir":"_forebay"}"#, "topics.dir"),
+            (r#"{"batch":{"max_rows":0}}"#, "batch.max_rows"),
+            (r#"{"batch":{"max_age_ms":0}}"#, "batch.max_age_ms"),
+            (r#"{"tasks_max":65}"#, "tasks_max"),
+            (r#"{"errors":{"max_rate":1.5}}"#, "errors.max_rate"),
+            (r#"{"timezone":"UTC"}"#, "timezone"),
+            (r#"{"partitioner":"hourly","timezone":"Mars/Base"}"#, "timezone"),
+            (r#"{"partitioner":"time"}"#, "path.format"),
+            (r#"{"path":{"format":"yyyy"}}"#, "path.format"),
+        ];
+        for (json, key) in cases {
+            assert_eq!(resolve(json).unwrap_err().key, key, "{json}");
+        }
+    }
+
+    #[test]
+    fn names_are_safe_for_paths() {
+        for bad in ["", "a/b", "..", ".x", "a b", &"x".repeat(65)] {
+            let options = ConnectorOptions::default();
+            assert!(options.resolve(bad, Path::new("/"), Path::new("/l")).is_err(), "{bad}");
+        }
+    }
+}

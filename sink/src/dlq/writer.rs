@@ -1,0 +1,239 @@
+//! Sends dead letters and waits for their receipts: for ever, because a record counts as done only with its receipt.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use forebay_broker::{
+    Log, LogError, NewRecord, ProduceError, Receipts, Record, TopicSpec,
+    dead_letter::{DeadLetter, Origin},
+};
+use tracing::warn;
+
+use super::Rejection;
+use crate::{
+    config::ConnectorSettings, connector::Deps, crash_point, metrics::SinkMetrics, retry::Backoff, status::Trouble,
+};
+
+/// Dead letters handed to the log at once.
+const CHUNK_RECORDS: usize = 200;
+/// About so many bytes at once; one larger letter goes alone.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Partitions of a dead-letter topic.
+const PARTITIONS: i32 = 6;
+/// 30 days.
+const RETENTION_MS: &str = "2592000000";
+/// Largest dead letter: the largest record with all its headers.
+const MAX_BYTES: &str = "2097152";
+
+/// A record that can't be written, and why.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// As it stood in the log.
+    pub record: Record,
+    /// Why.
+    pub why: Rejection,
+}
+
+/// Writes dead letters of one connector.
+pub struct DlqWriter {
+    log: Arc<dyn Log>,
+    metrics: Arc<SinkMetrics>,
+    connector: Arc<str>,
+    topic: String,
+    destination: String,
+}
+
+impl DlqWriter {
+    pub(crate) fn new(settings: &ConnectorSettings, deps: &Deps, destination: String) -> Self {
+        Self {
+            log: Arc::clone(&deps.log),
+            metrics: Arc::clone(&deps.metrics),
+            connector: settings.name.as_str().into(),
+            topic: deps.dlq_topic.clone(),
+            destination,
+        }
+    }
+
+    /// The topic for dead letters of `source`.
+    pub fn topic(&self, source: &str) -> Arc<str> {
+        self.topic.replace("{topic}", source).replace("{connector}", &self.connector).into()
+    }
+
+    /// Whether a topic holds dead letters, of this connector or another: the template with anything in its places.
+    pub fn is_dead_letter_topic(&self, topic: &str) -> bool {
+        let template = self.topic.replace("{connector}", "{topic}");
+        let pieces: Vec<&str> = template.split("{topic}").collect();
+        let [first, middle @ .., last] = pieces.as_slice() else { return topic == self.topic };
+        let Some(mut rest) = topic.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
+        for piece in middle {
+            match rest.split_once(piece) {
+                Some((_, behind)) => rest = behind,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Sends all and returns when each has its receipt. While the log can't take them it tries on. An error needs a
+    /// person.
+    pub async fn send(&self, task: usize, topic_id: Option<Arc<str>>, letters: Vec<Rejected>) -> Result<(), Trouble> {
+        for chunk in chunks(&letters) {
+            self.send_chunk(task, topic_id.as_ref(), chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_chunk(&self, task: usize, topic_id: Option<&Arc<str>>, chunk: &[Rejected]) -> Result<(), Trouble> {
+        let mut open: Vec<&Rejected> = chunk.iter().collect();
+        let mut limit = usize::MAX;
+        let mut backoff = Backoff::default();
+        while !open.is_empty() {
+            let records =
+                open.iter().map(|letter| self.record(task, topic_id, letter, limit)).collect::<Result<_, _>>()?;
+            crash_point!("dlq.before_produce");
+            let error = match self.log.produce(records) {
+                Ok(pending) => {
+                    crash_point!("dlq.queued");
+                    let receipts = pending.await;
+                    crash_point!("dlq.receipt");
+                    self.keep_failed(&mut open, receipts)
+                }
+                Err(error) => Some(error),
+            };
+            if let Some(error) = error {
+                self.recover(error, &mut limit, &mut backoff, chunk.len()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Strikes off what has its receipt; the last failure among the others.
+    fn keep_failed(&self, open: &mut Vec<&Rejected>, receipts: Receipts) -> Option<ProduceError> {
+        let mut last = None;
+        let mut receipts = receipts.into_iter();
+        open.retain(|letter| match receipts.next() {
+            Some(Ok(_)) => {
+                let reason = letter.why.reason.to_string();
+                self.metrics.dead_letters.with_label_values(&[&*self.connector, reason.as_str()]).inc();
+                false
+            }
+            Some(Err(error)) => {
+                last = Some(error);
+                true
+            }
+            None => true,
+        });
+        last
+    }
+
+    /// Waits or mends after a failure; the caller tries again.
+    async fn recover(
+        &self,
+        error: ProduceError,
+        limit: &mut usize,
+        backoff: &mut Backoff,
+        waiting: usize,
+    ) -> Result<(), Trouble> {
+        match error {
+            ProduceError::TooLarge { max, .. } if max < *limit => {
+                *limit = max;
+                return Ok(());
+            }
+            ProduceError::TooLarge { bytes, max } => return Err(too_large(&format!("{bytes} bytes"), max)),
+            ProduceError::Invalid(why) => {
+                let advice = format!("The log refuses dead letters: {why}. Check the setting dlq.topic.");
+                return Err(Trouble { code: "DLQ_REFUSED", advice });
+            }
+            ProduceError::UnknownTopic(topic) if self.create(&topic).await => return Ok(()),
+            _ => {}
+        }
+        let delay = backoff.next(None);
+        self.metrics.retries.with_label_values(&[&*self.connector, "dlq"]).inc();
+        if backoff.failures() == 1 || backoff.failures().is_multiple_of(10) {
+            warn!(connector = &*self.connector, waiting, "Dead letters can't be written now; their partition waits.");
+        }
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+
+    async fn create(&self, topic: &str) -> bool {
+        let config = [("retention.ms", RETENTION_MS), ("max.message.bytes", MAX_BYTES)];
+        let config: BTreeMap<String, String> = config.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let spec = TopicSpec { name: topic.to_owned(), partitions: PARTITIONS, config };
+        matches!(self.log.create_topic(&spec).await, Ok(_) | Err(LogError::TopicExists(_)))
+    }
+
+    fn record(
+        &self,
+        task: usize,
+        topic_id: Option<&Arc<str>>,
+        letter: &Rejected,
+        limit: usize,
+    ) -> Result<NewRecord, Trouble> {
+        let record = &letter.record;
+        let body = record.key.as_ref().map_or(0, |k| k.len()) + record.value.as_ref().map_or(0, |v| v.len());
+        let headers = self
+            .describe(task, topic_id, letter)
+            .headers_within(&record.headers, limit.saturating_sub(body))
+            .ok_or_else(|| too_large(&format!("The record at {} offset {}", record.part, record.offset), limit))?;
+        Ok(NewRecord {
+            topic: self.topic(&record.part.topic),
+            partition: None,
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers,
+            timestamp_ms: Some(record.timestamp_ms),
+        })
+    }
+
+    fn describe(&self, task: usize, topic_id: Option<&Arc<str>>, letter: &Rejected) -> DeadLetter {
+        let Rejected { record, why } = letter;
+        DeadLetter {
+            origin: Origin::Log {
+                cluster_id: self.log.cluster_id().into(),
+                topic_id: topic_id.cloned(),
+                part: record.part.clone(),
+                offset: record.offset,
+            },
+            connector: Arc::clone(&self.connector),
+            task: u32::try_from(task).ok(),
+            stage: why.stage,
+            reason: why.reason,
+            component: why.component,
+            message: why.message.clone(),
+            causes: Vec::new(),
+            errors: why.errors.clone(),
+            schema_id: why.schema_id,
+            subject: None,
+            reader_schema_id: None,
+            destination: Some(self.destination.clone()),
+            timestamp_ms: record.timestamp_ms,
+            timestamp_type: record.timestamp_type,
+            failed_at_ms: jiff::Timestamp::now().as_millisecond(),
+            tries: why.tries,
+        }
+    }
+}
+
+fn too_large(what: &str, max: usize) -> Trouble {
+    let advice = format!(
+        "{what} with the headers of a dead letter does not fit into {max} bytes: raise max.message.bytes of the \
+         dead-letter topic, then restart the connector."
+    );
+    Trouble { code: "DLQ_TOO_LARGE", advice }
+}
+
+/// Cuts into pieces that the log's queue takes, in order.
+fn chunks(letters: &[Rejected]) -> Vec<&[Rejected]> {
+    let mut out = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (index, letter) in letters.iter().enumerate() {
+        let size = letter.record.value.as_ref().map_or(0, |v| v.len()) + letter.record.headers.bytes() + 4096;
+        if index > from && (index - from >= CHUNK_RECORDS || bytes + size > CHUNK_BYTES) {
+            out.extend(letters.get(from..index));
+            (from, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    out.extend(letters.get(from..).filter(|rest| !rest.is_empty()));
+    out
+}

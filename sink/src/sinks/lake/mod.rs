@@ -1,0 +1,228 @@
+//! The lake: Parquet files in a store of objects, exactly once by keys that follow from the group's start, conditional
+//! creation, and metadata that tells a group's end.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use forebay_avro::{arrow::ArrowPlan, schema::Node, schema::Schema};
+use serde::{Deserialize, Serialize};
+
+use self::group::LakeGroup;
+use super::{Claim, Group, GroupSpec, Resume, Sink, SinkError, store::ObjectStore};
+use crate::{
+    config::ConnectorSettings,
+    formats::{columns, spill::Spill},
+    intent::Intent,
+    partitioner::segment,
+};
+
+mod group;
+pub mod keys;
+mod shape;
+
+pub use self::shape::Shape;
+
+/// Compiled schemas kept; beyond, all are compiled again.
+const MAX_PLANS: usize = 10_000;
+
+/// See the module.
+pub struct LakeSink(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    connector: String,
+    spill: Spill,
+    cfg: String,
+    shapes: Mutex<HashMap<String, Arc<Shape>>>,
+    plans: Mutex<HashMap<u32, Result<Arc<ArrowPlan>, Refused>>>,
+}
+
+/// A schema that can't be a Parquet file of this lake.
+#[derive(Clone, Debug)]
+enum Refused {
+    Unsupported(String),
+    ColumnConflict(String),
+}
+
+/// What is remembered of a topic, to notice when it was created anew.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    cluster_id: String,
+    topic_id: Option<String>,
+}
+
+impl LakeSink {
+    /// A lake over a store.
+    pub fn new(settings: &ConnectorSettings, store: Arc<dyn ObjectStore>, tmp_dir: PathBuf) -> Self {
+        let shape = Arc::new(Shape::of(settings));
+        let cfg = shape.hash();
+        Self(Arc::new(Inner {
+            store,
+            connector: settings.name.clone(),
+            spill: Spill { dir: tmp_dir, threshold: settings.spill_bytes },
+            shapes: Mutex::new(HashMap::from([(cfg.clone(), shape)])),
+            cfg,
+            plans: Mutex::default(),
+        }))
+    }
+}
+
+impl Inner {
+    fn shapes(&self) -> MutexGuard<'_, HashMap<String, Arc<Shape>>> {
+        self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan(&self, id: u32, schema: &Schema) -> Result<Arc<ArrowPlan>, Refused> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= MAX_PLANS {
+            plans.clear();
+        }
+        let compile = || ArrowPlan::compile(schema).map(Arc::new).map_err(|e| Refused::Unsupported(e.to_string()));
+        plans.entry(id).or_insert_with(compile).clone()
+    }
+
+    /// The settings an intent was cut with: ours, or a predecessor's from its control file.
+    async fn load_cfg(&self, cfg: &str) -> Result<bool, SinkError> {
+        if self.shapes().contains_key(cfg) {
+            return Ok(true);
+        }
+        let text = self.store.control(&cfg_file(cfg)).await?;
+        let shape = text.and_then(|text| Shape::parse(&text)).filter(|shape| shape.hash() == cfg);
+        let Some(shape) = shape else { return Ok(false) };
+        self.shapes().insert(cfg.to_owned(), Arc::new(shape));
+        Ok(true)
+    }
+
+    async fn guard_identity(&self, claim: &Claim) -> Result<Option<Resume>, SinkError> {
+        let Some(text) = self.store.control(&identity_file(&claim.part.topic)).await? else { return Ok(None) };
+        let Ok(known) = serde_json::from_str::<Identity>(&text) else { return Ok(None) };
+        let topic = &claim.part.topic;
+        if known.cluster_id != *claim.cluster_id {
+            let (was, is) = (&known.cluster_id, &claim.cluster_id);
+            let advice = format!(
+                "The lake was written from the log {was:?}, this is {is:?}: give the connector another name or \
+                 topics.dir, or set on_offset_mismatch."
+            );
+            return Ok(Some(Resume::Refuse { code: "CLUSTER_CHANGED", advice }));
+        }
+        match (known.topic_id.as_deref(), claim.topic_id.as_deref()) {
+            (Some(was), Some(is)) if was != is => {
+                let advice = format!(
+                    "The topic {topic} was deleted and created again (its id was {was}, now {is}). Its old files have \
+                     the keys of the new ones: move them and _forebay/{}/{} away, then restart the connector.",
+                    self.connector,
+                    segment(topic)
+                );
+                Ok(Some(Resume::Refuse { code: "TOPIC_RECREATED", advice }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The records of an announced group are gone from the log: it must be in the store whole.
+    async fn finish_without_records(&self, claim: &Claim, start: i64, intent: &Intent) -> Result<Resume, SinkError> {
+        let objects = self.store.list(&segment(&claim.part.topic)).await?;
+        let found = keys::group_at(&claim.part, start, &objects);
+        if found.is_some_and(|group| group.end == intent.end && group.files == group.group_files) {
+            return Ok(Resume::Done { end: intent.end });
+        }
+        let advice = format!(
+            "A batch of {} from offset {start} to {} was begun, and the log has deleted its records before it was \
+             finished: its rows can't be completed. Raise the topic's retention; on_offset_mismatch: earliest goes on \
+             without them.",
+            claim.part, intent.end
+        );
+        Ok(Resume::Refuse { code: "INTENT_RECORDS_GONE", advice })
+    }
+
+    /// Nothing is committed: what the store holds tells how far it was.
+    async fn recover(&self, claim: &Claim) -> Result<Resume, SinkError> {
+        let objects = self.store.list(&segment(&claim.part.topic)).await?;
+        let Some(last) = keys::last_group(&claim.part, &objects) else { return Ok(Resume::FromLog) };
+        let intent = Intent { end: last.end, rows: last.rows, time_ms: 0, cfg: last.cfg };
+        self.redo(claim, last.start, intent).await
+    }
+
+    async fn redo(&self, claim: &Claim, start: i64, intent: Intent) -> Result<Resume, SinkError> {
+        if !self.load_cfg(&intent.cfg).await? {
+            let advice = format!(
+                "A batch of {} was begun with other settings ({}), and they are not in the lake's _forebay/{} any \
+                 more: start the connector once with its former format, partitioner and topics.dir.",
+                claim.part, intent.cfg, self.connector
+            );
+            return Ok(Resume::Refuse { code: "INTENT_CONFIG_UNKNOWN", advice });
+        }
+        if claim.low > start {
+            return self.finish_without_records(claim, start, &intent).await;
+        }
+        Ok(Resume::Redo { start, intent })
+    }
+}
+
+#[async_trait]
+impl Sink for LakeSink {
+    fn destination(&self) -> String {
+        self.0.store.describe()
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        self.0.store.check().await
+    }
+
+    async fn resume_from(&self, claim: &Claim) -> Result<Resume, SinkError> {
+        if let Some(refused) = self.0.guard_identity(claim).await? {
+            return Ok(refused);
+        }
+        match (claim.committed, &claim.intent) {
+            (None, _) => self.0.recover(claim).await,
+            (Some(start), Some(intent)) => self.0.redo(claim, start, intent.clone()).await,
+            (Some(_), None) => Ok(Resume::FromLog),
+        }
+    }
+
+    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError> {
+        let identity = Identity {
+            cluster_id: claim.cluster_id.to_string(),
+            topic_id: claim.topic_id.as_deref().map(ToOwned::to_owned),
+        };
+        let text = serde_json::to_string(&identity).unwrap_or_default();
+        self.0.store.put_control(&identity_file(&claim.part.topic), &text, replace).await
+    }
+
+    fn cfg(&self) -> &str {
+        &self.0.cfg
+    }
+
+    async fn keep_cfg(&self) -> Result<(), SinkError> {
+        let shape = self.0.shapes().get(&self.0.cfg).cloned();
+        let Some(shape) = shape else { return Ok(()) };
+        self.0.store.put_control(&cfg_file(&self.0.cfg), &shape.canonical(), false).await
+    }
+
+    fn open(&self, spec: &GroupSpec) -> Result<Box<dyn Group>, SinkError> {
+        let shape = self.0.shapes().get(&spec.cfg).cloned();
+        let shape = shape.ok_or_else(|| {
+            SinkError::stop("INTENT_CONFIG_UNKNOWN", format!("settings {} were not loaded", spec.cfg))
+        })?;
+        Ok(Box::new(LakeGroup::new(Arc::clone(&self.0), shape, spec.clone())))
+    }
+}
+
+fn cfg_file(cfg: &str) -> String {
+    format!("cfg-{cfg}.json")
+}
+
+fn identity_file(topic: &str) -> String {
+    format!("{}/topic.json", segment(topic))
+}
+
+/// Whether a value's columns clash with the columns about the record.
+fn conflict(schema: &Schema) -> Option<String> {
+    let Node::Record { fields, .. } = schema.node(schema.root()) else { return None };
+    let clash = fields.iter().find(|field| columns::NAMES.contains(&&*field.name))?;
+    Some(format!("The field {:?} has the name of a column about the record: set metadata.columns: false.", clash.name))
+}

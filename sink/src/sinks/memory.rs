@@ -1,0 +1,114 @@
+//! A store in memory, for tests of the protocol: it can be away, and it can lose replies.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    SinkError,
+    store::{Content, Metadata, ObjectStore, Put},
+};
+
+/// Objects and control files in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, (Bytes, Metadata)>,
+    controls: BTreeMap<String, String>,
+    away: bool,
+    lose_replies: u32,
+    puts: u64,
+}
+
+impl MemoryStore {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reachable(&self) -> Result<MutexGuard<'_, State>, SinkError> {
+        let state = self.state();
+        if state.away { Err(SinkError::retry("the store is away")) } else { Ok(state) }
+    }
+
+    /// Every call fails while it is away.
+    pub fn set_away(&self, away: bool) {
+        self.state().away = away;
+    }
+
+    /// The next puts take effect, but their callers hear of a failure.
+    pub fn lose_replies(&self, count: u32) {
+        self.state().lose_replies = count;
+    }
+
+    /// All objects by key.
+    pub fn objects(&self) -> BTreeMap<String, (Bytes, Metadata)> {
+        self.state().objects.clone()
+    }
+
+    /// Puts tried so far.
+    pub fn puts(&self) -> u64 {
+        self.state().puts
+    }
+
+    /// Plants an object.
+    pub fn plant(&self, key: &str, bytes: Bytes, metadata: Metadata) {
+        self.state().objects.insert(key.to_owned(), (bytes, metadata));
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    fn describe(&self) -> String {
+        "memory:".to_owned()
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        self.reachable().map(drop)
+    }
+
+    async fn put_if_absent(&self, key: &str, content: &Content, metadata: &Metadata) -> Result<Put, SinkError> {
+        let mut bytes = Vec::new();
+        content.copy_to(&mut bytes).map_err(|error| SinkError::retry(error.to_string()))?;
+        let mut state = self.state();
+        state.puts += 1;
+        if state.away {
+            return Err(SinkError::retry("the store is away"));
+        }
+        let put = match state.objects.get(key) {
+            Some((_, theirs)) => Put::Exists((!theirs.is_empty()).then(|| theirs.clone())),
+            None => {
+                state.objects.insert(key.to_owned(), (bytes.into(), metadata.clone()));
+                Put::Created
+            }
+        };
+        if state.lose_replies > 0 {
+            state.lose_replies -= 1;
+            return Err(SinkError::retry("no reply"));
+        }
+        Ok(put)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Metadata)>, SinkError> {
+        let prefix = format!("{prefix}/");
+        let found = |(key, (_, metadata)): (&String, &(Bytes, Metadata))| (key.clone(), metadata.clone());
+        Ok(self.reachable()?.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(found).collect())
+    }
+
+    async fn control(&self, name: &str) -> Result<Option<String>, SinkError> {
+        Ok(self.reachable()?.controls.get(name).cloned())
+    }
+
+    async fn put_control(&self, name: &str, text: &str, replace: bool) -> Result<(), SinkError> {
+        let mut state = self.reachable()?;
+        if replace || !state.controls.contains_key(name) {
+            state.controls.insert(name.to_owned(), text.to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! What a connector says about itself: a plain snapshot for people and for the HTTP service.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use forebay_broker::{Offset, TopicPartition};
+
+/// State of a connector or task, in Kafka Connect's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Started, no partition yet.
+    #[default]
+    Unassigned,
+    /// At work.
+    Running,
+    /// Reads nothing until resumed.
+    Paused,
+    /// Between two tries.
+    Restarting,
+    /// A person must act: see code and advice.
+    Failed,
+    /// Ended as asked.
+    Stopped,
+}
+
+impl State {
+    /// All.
+    pub const ALL: [Self; 6] =
+        [Self::Unassigned, Self::Running, Self::Paused, Self::Restarting, Self::Failed, Self::Stopped];
+
+    /// As shown and as metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unassigned => "UNASSIGNED",
+            Self::Running => "RUNNING",
+            Self::Paused => "PAUSED",
+            Self::Restarting => "RESTARTING",
+            Self::Failed => "FAILED",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// Something that needs, or may need, a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stable code, e.g. `TOPIC_RECREATED`, `BAD_RATE`, `STUCK`, `DESTINATION_DOWN`.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub advice: String,
+}
+
+/// One task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// State.
+    pub state: State,
+    /// Why it is not well, if it is not.
+    pub trouble: Option<Trouble>,
+}
+
+/// One assigned partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Topic and partition.
+    pub part: TopicPartition,
+    /// Task that has it.
+    pub task: usize,
+    /// Committed: everything below is in the store, in the DLQ, or dropped on purpose and counted.
+    pub committed: Offset,
+    /// High watermark, when last asked.
+    pub high: Offset,
+    /// `high - committed`.
+    pub lag: i64,
+}
+
+/// A connector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectorStatus {
+    /// Name.
+    pub name: String,
+    /// The worst of its tasks.
+    pub state: State,
+    /// By number.
+    pub tasks: Vec<TaskStatus>,
+    /// Sorted.
+    pub partitions: Vec<PartitionStatus>,
+    /// Sum over the partitions.
+    pub lag: i64,
+    /// Rows written since start.
+    pub rows: u64,
+    /// Bytes of the files written since start.
+    pub bytes: u64,
+    /// Dead letters since start.
+    pub dead_letters: u64,
+    /// Last commit of rows, ms since the epoch.
+    pub last_flush_ms: Option<i64>,
+    /// The first trouble among the tasks.
+    pub trouble: Option<Trouble>,
+}
+
+/// Where tasks write their state down and the connector reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Board(Mutex<Facts>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    tasks: Vec<TaskStatus>,
+    partitions: BTreeMap<TopicPartition, PartitionStatus>,
+    rows: u64,
+    bytes: u64,
+    dead_letters: u64,
+    last_flush_ms: Option<i64>,
+}
+
+impl Board {
+    pub(crate) fn new(tasks: usize) -> Arc<Self> {
+        let facts = Facts { tasks: vec![TaskStatus::default(); tasks], ..Facts::default() };
+        Arc::new(Self(Mutex::new(facts)))
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn task(&self, task: usize, state: State, trouble: Option<Trouble>) {
+        self.with(|facts| {
+            if let Some(status) = facts.tasks.get_mut(task) {
+                *status = TaskStatus { state, trouble };
+            }
+        });
+    }
+
+    pub(crate) fn states(&self) -> Vec<State> {
+        self.with(|facts| facts.tasks.iter().map(|task| task.state).collect())
+    }
+
+    pub(crate) fn trouble(&self, task: usize, trouble: Option<Trouble>) {
+        self.with(|facts| {
+            if let Some(status) = facts.tasks.get_mut(task) {
+                status.trouble = trouble;
+            }
+        });
+    }
+
+    pub(crate) fn partition(&self, task: usize, part: &TopicPartition, committed: Offset, high: Option<Offset>) {
+        self.with(|facts| {
+            let status = facts.partitions.entry(part.clone()).or_insert_with(|| PartitionStatus {
+                part: part.clone(),
+                task,
+                committed,
+                high: committed,
+                lag: 0,
+            });
+            status.task = task;
+            status.committed = committed;
+            status.high = high.unwrap_or(status.high).max(committed);
+            status.lag = status.high - committed;
+        });
+    }
+
+    pub(crate) fn forget(&self, task: usize, part: &TopicPartition) {
+        self.with(|facts| {
+            if facts.partitions.get(part).is_some_and(|status| status.task == task) {
+                facts.partitions.remove(part);
+            }
+        });
+    }
+
+    pub(crate) fn flushed(&self, rows: u64, bytes: u64, now_ms: i64) {
+        self.with(|facts| {
+            facts.rows += rows;
+            facts.bytes += bytes;
+            facts.last_flush_ms = Some(now_ms);
+        });
+    }
+
+    pub(crate) fn dead_letters(&self, count: u64) {
+        self.with(|facts| facts.dead_letters += count);
+    }
+
+    pub(crate) fn snapshot(&self, name: &str) -> ConnectorStatus {
+        self.with(|facts| {
+            let partitions: Vec<_> = facts.partitions.values().cloned().collect();
+            ConnectorStatus {
+                name: name.to_owned(),
+                state: worst(&facts.tasks),
+                tasks: facts.tasks.clone(),
+                lag: partitions.iter().map(|p| p.lag).sum(),
+                partitions,
+                rows: facts.rows,
+                bytes: facts.bytes,
+                dead_letters: facts.dead_letters,
+                last_flush_ms: facts.last_flush_ms,
+                trouble: facts.tasks.iter().find_map(|t| t.trouble.clone()),
+            }
+        })
+    }
+}
+
+/// A failed task is never hidden behind a running one.
+fn worst(tasks: &[TaskStatus]) -> State {
+    let order = [State::Failed, State::Restarting, State::Paused, State::Running, State::Unassigned, State::Stopped];
+    order.into_iter().find(|state| tasks.iter().any(|t| t.state == *state)).unwrap_or(State::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_task_shows() {
+        let board = Board::new(2);
+        board.task(0, State::Running, None);
+        let trouble = Trouble { code: "KEY_TAKEN", advice: "move it".to_owned() };
+        board.task(1, State::Failed, Some(trouble.clone()));
+        let status = board.snapshot("lake");
+        assert_eq!((status.state, status.trouble), (State::Failed, Some(trouble)));
+    }
+
+    #[test]
+    fn lag_is_high_less_committed_and_a_lost_partition_leaves() {
+        let board = Board::new(2);
+        let part = TopicPartition::new("t", 0);
+        board.partition(0, &part, 5, Some(12));
+        assert_eq!(board.snapshot("lake").lag, 7);
+        board.partition(1, &part, 12, None);
+        board.forget(0, &part);
+        assert_eq!(board.snapshot("lake").partitions.len(), 1, "it moved to task 1 already");
+        board.forget(1, &part);
+        assert!(board.snapshot("lake").partitions.is_empty());
+    }
+}

@@ -1,0 +1,390 @@
+//! A task: one consumer, the loop over what it tells, and the only place that commits.
+//!
+//! The loop never waits for a destination: claims, flushes and schema look-ups run beside it and come back as events.
+//! Each event carries the epoch of its assignment; one of a former assignment changes nothing.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use forebay_broker::{
+    CommitError, Committed, Committer, Consumer, Epoch, GroupSpec, LogError, Offset, Polled, TopicPartition,
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::{
+    claim::{ClaimEnd, Claimed},
+    flush::Flushed,
+    partition::Partition,
+    rebalance::PendingRevoke,
+};
+use crate::{
+    breaker::BadRate,
+    config::ConnectorSettings,
+    connector::{Deps, Mode, Wanted},
+    converter::Converter,
+    crash_point,
+    dlq::writer::DlqWriter,
+    retry::Backoff,
+    sinks::Sink,
+    status::{Board, State, Trouble},
+};
+
+mod claim;
+mod flush;
+mod intake;
+mod partition;
+mod rebalance;
+mod watchdog;
+
+/// Records of one poll.
+const POLL_RECORDS: usize = 500;
+/// A poll without records returns after this; every timer of the loop is looked at then.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// What a task works with.
+#[derive(Clone)]
+pub(crate) struct TaskContext {
+    pub number: usize,
+    pub settings: Arc<ConnectorSettings>,
+    pub deps: Deps,
+    pub sink: Arc<dyn Sink>,
+    pub converter: Arc<Converter>,
+    pub dlq: Arc<DlqWriter>,
+    pub board: Arc<Board>,
+    pub bad_rate: Arc<Mutex<BadRate>>,
+    pub wanted: Arc<watch::Sender<Wanted>>,
+}
+
+/// Why a task ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// As asked, everything written.
+    Stopped,
+    /// A person must act.
+    Failed(Trouble),
+    /// No progress for long: start again, the third time a person must act.
+    Stuck(Trouble),
+    /// A fault of the log that may pass.
+    Restart(String),
+}
+
+/// What runs beside the loop shares this with it.
+struct Shared {
+    context: TaskContext,
+    committer: Arc<dyn Committer>,
+    /// Calls to the destination that are between two tries.
+    failing: AtomicUsize,
+}
+
+/// How to stop what runs beside the loop.
+#[derive(Clone, Debug, Default)]
+struct Cancel {
+    /// Before anything was announced or written.
+    soft: CancellationToken,
+    /// At once, save a commit in flight.
+    hard: CancellationToken,
+}
+
+/// What came back from beside the loop.
+enum Event {
+    Claimed { part: TopicPartition, epoch: Epoch, result: Result<Claimed, ClaimEnd> },
+    Flushed { part: TopicPartition, epoch: Epoch, flushed: Flushed },
+    Schema(u32),
+    Highs(Vec<(TopicPartition, Offset)>),
+}
+
+type Running = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>;
+
+struct Task {
+    shared: Arc<Shared>,
+    consumer: Box<dyn Consumer>,
+    parts: BTreeMap<TopicPartition, Partition>,
+    running: Running,
+    revokes: Vec<PendingRevoke>,
+    looking_up: HashSet<u32>,
+    wanted: watch::Receiver<Wanted>,
+    mode: Mode,
+    throttled: bool,
+    highs_due: Instant,
+    poll_backoff: Backoff,
+    poll_after: Instant,
+    stuck_told: bool,
+}
+
+/// Runs a task to its end.
+pub(crate) async fn run(context: &TaskContext) -> End {
+    let settings = &context.settings;
+    let spec = GroupSpec {
+        group: settings.group(),
+        topics: settings.topics.clone(),
+        all_topics: settings.all_topics,
+        except: vec![context.dlq.topic("").to_string()],
+        revoke_timeout: settings.revoke_timeout + Duration::from_secs(5),
+    };
+    let consumer = match context.deps.log.subscribe(spec).await {
+        Ok(consumer) => consumer,
+        Err(error) => return log_fault(&error),
+    };
+    let shared = Shared { context: context.clone(), committer: consumer.committer(), failing: AtomicUsize::new(0) };
+    let now = Instant::now();
+    let mut task = Task {
+        shared: Arc::new(shared),
+        consumer,
+        parts: BTreeMap::new(),
+        running: FuturesUnordered::new(),
+        revokes: Vec::new(),
+        looking_up: HashSet::new(),
+        wanted: context.wanted.subscribe(),
+        mode: Mode::Run,
+        throttled: false,
+        highs_due: now,
+        poll_backoff: Backoff::default(),
+        poll_after: now,
+        stuck_told: false,
+    };
+    task.show_state();
+    let end = loop {
+        if let Err(end) = task.turn().await {
+            break end;
+        }
+    };
+    task.leave().await;
+    end
+}
+
+impl Task {
+    /// One turn of the loop: first what time demands, then the first thing that happens.
+    async fn turn(&mut self) -> Result<(), End> {
+        self.follow_wishes();
+        self.tend()?;
+        if self.mode == Mode::Stop && self.is_drained() {
+            return Err(End::Stopped);
+        }
+        let polling = Instant::now() >= self.poll_after;
+        tokio::select! {
+            biased;
+            _ = self.wanted.changed() => Ok(()),
+            Some(event) = self.running.next() => self.hear(event),
+            polled = self.consumer.poll(POLL_RECORDS, POLL_WAIT), if polling => self.polled(polled),
+            () = tokio::time::sleep(POLL_WAIT), if !polling => Ok(()),
+        }
+    }
+
+    fn polled(&mut self, polled: Result<Polled, LogError>) -> Result<(), End> {
+        let polled = match polled {
+            Ok(polled) => polled,
+            Err(LogError::Unavailable(why)) => {
+                warn!(connector = self.name(), why, "The log is away; the task waits for it.");
+                self.poll_after = Instant::now() + self.poll_backoff.next(None);
+                return Ok(());
+            }
+            Err(error) => return Err(log_fault(&error)),
+        };
+        self.poll_backoff.reset();
+        match polled {
+            Polled::Records { epoch, records } => {
+                crash_point!("consume.polled");
+                self.take_in(epoch, records);
+            }
+            Polled::Eof { part, epoch, offset } => {
+                if let Some(partition) = self.current(&part, epoch) {
+                    partition.eof = Some(offset);
+                    partition.high = partition.high.max(offset);
+                }
+            }
+            Polled::Assigned(assigned) => self.assigned(assigned),
+            Polled::Revoke(revoke) => self.revoked(revoke),
+            Polled::Lost(parts) => self.lost(&parts),
+            Polled::Idle => {}
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Claimed { part, epoch, result } => self.claimed(&part, epoch, result),
+            Event::Flushed { part, epoch, flushed } => self.flushed(&part, epoch, flushed),
+            Event::Schema(id) => {
+                self.looking_up.remove(&id);
+                for partition in self.parts.values_mut().filter(|p| p.lookup == Some(id)) {
+                    partition.lookup = None;
+                }
+                Ok(())
+            }
+            Event::Highs(highs) => {
+                self.saw_highs(highs);
+                Ok(())
+            }
+        }
+    }
+
+    /// What time and state demand: digest, flush, pause or resume, give back, claim again, watch.
+    fn tend(&mut self) -> Result<(), End> {
+        self.watch_memory();
+        let names: Vec<TopicPartition> = self.parts.keys().cloned().collect();
+        for part in &names {
+            self.collect_letters(part)?;
+            self.digest(part)?;
+            self.flush_if_due(part);
+            self.claim_again_if_due(part);
+        }
+        self.flush_for_memory();
+        self.steer_consumer(&names)?;
+        self.finish_revokes();
+        self.watch()
+    }
+
+    fn follow_wishes(&mut self) {
+        let wanted = self.wanted.borrow_and_update().mode;
+        if wanted != self.mode {
+            info!(connector = self.name(), task = self.shared.context.number, mode = ?wanted, "The task changes its mode.");
+            self.mode = wanted;
+            self.show_state();
+        }
+    }
+
+    fn show_state(&self) {
+        let TaskContext { number, settings, board, deps, .. } = &self.shared.context;
+        let (state, trouble) = match self.mode {
+            Mode::Run | Mode::Stop => (State::Running, None),
+            Mode::Pause => (State::Paused, self.wanted.borrow().trouble.clone()),
+        };
+        board.task(*number, state, trouble);
+        deps.metrics.task_states(&settings.name, board.states().into_iter());
+    }
+
+    fn name(&self) -> &str {
+        &self.shared.context.settings.name
+    }
+
+    /// A partition, if it is still of this assignment; otherwise the result is counted as stale.
+    fn current(&mut self, part: &TopicPartition, epoch: Epoch) -> Option<&mut Partition> {
+        let context = &self.shared.context;
+        let found = self.parts.get_mut(part).filter(|partition| partition.epoch == epoch);
+        if found.is_none() {
+            context.deps.metrics.stale_results.with_label_values(&[context.settings.name.as_str()]).inc();
+        }
+        found
+    }
+
+    /// Nothing open, nothing being written. A redo that still reads is left as it is: its intent stays.
+    fn is_drained(&self) -> bool {
+        self.parts.values().all(|p| (p.open.is_none() || p.redo.is_some() || !p.is_active()) && !p.is_flushing())
+            && self.revokes.is_empty()
+    }
+
+    /// Leaves the group. What runs beside the loop is dropped: a commit in flight may still count, and is right.
+    async fn leave(self) {
+        let Self { consumer, shared, parts, running, .. } = self;
+        drop(running);
+        let TaskContext { number, board, .. } = &shared.context;
+        for part in parts.keys() {
+            board.forget(*number, part);
+        }
+        drop(parts);
+        if let Err(error) = consumer.close().await {
+            warn!(connector = shared.context.settings.name, %error, "The consumer group was not left in order.");
+        }
+    }
+}
+
+fn log_fault(error: &LogError) -> End {
+    match error {
+        LogError::Fatal(_) => {
+            End::Failed(Trouble { code: "LOG_BROKEN", advice: format!("{error}. Restart the process.") })
+        }
+        LogError::Closed => End::Stopped,
+        LogError::Invalid(why) => End::Failed(Trouble { code: "LOG_REFUSED", advice: why.clone() }),
+        other => End::Restart(other.to_string()),
+    }
+}
+
+/// Why a commit was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CommitEnd {
+    /// The assignment is over, or the log believes so.
+    Fenced,
+    /// It was told to stop trying.
+    GaveUp,
+}
+
+/// Commits one position: L-side of S3 and S5, and nothing else in this program commits. An unknown outcome is sent
+/// again unchanged; a call that was made is always waited for.
+async fn commit(
+    shared: &Shared,
+    part: &TopicPartition,
+    epoch: Epoch,
+    offset: Offset,
+    metadata: String,
+    cancel: &Cancel,
+) -> Result<(), CommitEnd> {
+    let committed = Committed { offset, metadata };
+    let mut backoff = Backoff::default();
+    loop {
+        crash_point!("commit.before");
+        let mut call = shared.committer.commit(part, epoch, &committed);
+        let first = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+        crash_point!("commit.sent");
+        let result = match first {
+            Poll::Ready(result) => result,
+            Poll::Pending => call.await,
+        };
+        crash_point!("commit.done");
+        let why = match result {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Fenced) => return Err(CommitEnd::Fenced),
+            Err(error) => error,
+        };
+        let name = shared.context.settings.name.as_str();
+        shared.context.deps.metrics.retries.with_label_values(&[name, "commit"]).inc();
+        warn!(connector = name, %part, %why, "A commit is sent again.");
+        tokio::select! {
+            () = cancel.hard.cancelled() => return Err(CommitEnd::GaveUp),
+            () = tokio::time::sleep(backoff.next(None)) => {}
+        }
+    }
+}
+
+/// Counts a call to the destination as failing while it lives.
+struct Failing<'a>(&'a Shared);
+
+impl<'a> Failing<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.failing.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if self.0.failing.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.context.board.trouble(self.0.context.number, None);
+        }
+    }
+}
+
+/// Verdicts for the bad-rate breaker; true: it trips now.
+fn judge_rate(shared: &Shared, good: usize, bad: usize) -> bool {
+    let mut rate = shared.context.bad_rate.lock().unwrap_or_else(PoisonError::into_inner);
+    let verdicts = std::iter::repeat_n(false, good).chain(std::iter::repeat_n(true, bad));
+    let mut trips = false;
+    for verdict in verdicts {
+        trips |= rate.saw(verdict);
+    }
+    if trips {
+        rate.reset();
+    }
+    trips
+}

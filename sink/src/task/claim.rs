@@ -1,0 +1,307 @@
+//! Claiming a partition: which offset is committed, does it fit the topic, and what has the store to say (S6).
+
+use std::{future::Future, sync::Arc};
+
+use forebay_broker::{Committed, Epoch, LogError, Offset, TopicPartition, Watermarks};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Cancel, CommitEnd, Failing, Shared, TaskContext, commit};
+use crate::{
+    config::{OnOffsetMismatch, Start},
+    intent::Intent,
+    retry::Backoff,
+    sinks::{Claim, Resume, SinkError},
+    status::Trouble,
+};
+
+/// A partition to claim.
+pub(super) struct Request {
+    pub part: TopicPartition,
+    pub epoch: Epoch,
+    pub topic_id: Option<Arc<str>>,
+    /// What came with the assignment; a later claim asks the log.
+    pub committed: Option<Option<Committed>>,
+    pub cancel: Cancel,
+}
+
+/// Where to read on.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub committed: Offset,
+    pub high: Offset,
+    pub redo: Option<Intent>,
+}
+
+/// Why there is no position.
+#[derive(Debug)]
+pub(super) enum ClaimEnd {
+    Abandoned,
+    Fenced,
+    Failed(Trouble),
+}
+
+impl From<CommitEnd> for ClaimEnd {
+    fn from(end: CommitEnd) -> Self {
+        match end {
+            CommitEnd::Fenced => Self::Fenced,
+            CommitEnd::GaveUp => Self::Abandoned,
+        }
+    }
+}
+
+impl From<Halt> for ClaimEnd {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Cancelled => Self::Abandoned,
+            Halt::Error(error) => Self::Failed(trouble(error)),
+        }
+    }
+}
+
+/// A refusal, with what its advice is about.
+struct Refusal {
+    code: &'static str,
+    advice: String,
+}
+
+pub(super) async fn claim(shared: &Shared, request: &Request) -> Result<Claimed, ClaimEnd> {
+    let committed = match &request.committed {
+        Some(known) => known.clone(),
+        None => committed(shared, &request.part, &request.cancel.soft).await?,
+    };
+    let bounds = bounds(shared, request).await?;
+    let claim = describe(shared, request, committed.as_ref(), bounds)?;
+    if let Some(refusal) = misfit(&claim, bounds) {
+        return rebase(shared, request, &claim, bounds, refusal).await;
+    }
+    let sink = &shared.context.sink;
+    let resume = patiently(shared, &request.cancel.soft, || sink.resume_from(&claim)).await?;
+    if let Resume::Refuse { code, advice } = resume {
+        return rebase(shared, request, &claim, bounds, Refusal { code, advice }).await;
+    }
+    patiently(shared, &request.cancel.soft, || sink.adopt(&claim, false)).await?;
+    position(shared, request, &claim, bounds, resume).await
+}
+
+/// The group's committed position of a partition.
+pub(super) async fn committed(
+    shared: &Shared,
+    part: &TopicPartition,
+    stop: &CancellationToken,
+) -> Result<Option<Committed>, Halt> {
+    let TaskContext { settings, deps, .. } = &shared.context;
+    let group = settings.group();
+    let ask = || async { deps.log.committed(&group).await.map_err(|error| as_destination(&error)) };
+    Ok(patiently(shared, stop, ask).await?.remove(part))
+}
+
+async fn bounds(shared: &Shared, request: &Request) -> Result<Watermarks, Halt> {
+    let log = &shared.context.deps.log;
+    let ask = || async { log.watermarks(&request.part).await.map_err(|error| as_destination(&error)) };
+    patiently(shared, &request.cancel.soft, ask).await
+}
+
+fn describe(
+    shared: &Shared,
+    request: &Request,
+    committed: Option<&Committed>,
+    bounds: Watermarks,
+) -> Result<Claim, ClaimEnd> {
+    let intent = committed.map(|c| Intent::parse(&c.metadata)).transpose().map_err(|error| {
+        let advice = format!("{error} (group {}, {}).", shared.context.settings.group(), request.part);
+        ClaimEnd::Failed(Trouble { code: "INTENT_UNREADABLE", advice })
+    })?;
+    Ok(Claim {
+        part: request.part.clone(),
+        cluster_id: shared.context.deps.log.cluster_id().into(),
+        topic_id: request.topic_id.clone(),
+        committed: committed.map(|c| c.offset),
+        intent: intent.flatten(),
+        low: bounds.low,
+    })
+}
+
+/// The guards that the log alone decides. An announced group whose records are gone is the store's to judge.
+fn misfit(claim: &Claim, bounds: Watermarks) -> Option<Refusal> {
+    let (part, Watermarks { low, high }) = (&claim.part, bounds);
+    let next = claim.committed?;
+    let needed = claim.intent.as_ref().map_or(next, |intent| intent.end + 1);
+    if needed > high {
+        let advice = format!(
+            "The connector has read {part} up to offset {needed}, but the topic ends at {high}: it lost records, or \
+             is not the same. Set on_offset_mismatch: earliest to go on at offset {low}."
+        );
+        return Some(Refusal { code: "OFFSET_ABOVE_END", advice });
+    }
+    if next < low && claim.intent.is_none() {
+        let advice = format!(
+            "The connector has read {part} up to offset {next}, but the topic now begins at {low}: retention has \
+             deleted {} offsets unread. Set on_offset_mismatch: earliest to go on without them.",
+            low - next
+        );
+        return Some(Refusal { code: "OFFSET_BELOW_START", advice });
+    }
+    None
+}
+
+/// A guard has refused: fail, or go on at the earliest record as the settings say.
+async fn rebase(
+    shared: &Shared,
+    request: &Request,
+    claim: &Claim,
+    bounds: Watermarks,
+    refusal: Refusal,
+) -> Result<Claimed, ClaimEnd> {
+    let settings = &shared.context.settings;
+    let Refusal { code, advice } = refusal;
+    if settings.on_offset_mismatch == OnOffsetMismatch::Fail || code == "INTENT_CONFIG_UNKNOWN" {
+        return Err(ClaimEnd::Failed(Trouble { code, advice }));
+    }
+    warn!(
+        connector = settings.name,
+        code,
+        advice,
+        offset = bounds.low,
+        "on_offset_mismatch: the partition goes on at the earliest record."
+    );
+    let sink = &shared.context.sink;
+    patiently(shared, &request.cancel.soft, || sink.adopt(claim, true)).await?;
+    shared.context.deps.metrics.rebased.with_label_values(&[settings.name.as_str()]).inc();
+    start_at(shared, request, bounds.low, bounds.high).await
+}
+
+async fn position(
+    shared: &Shared,
+    request: &Request,
+    claim: &Claim,
+    bounds: Watermarks,
+    resume: Resume,
+) -> Result<Claimed, ClaimEnd> {
+    match (resume, claim.committed) {
+        (Resume::Done { end }, _) => start_at(shared, request, end + 1, bounds.high).await,
+        (Resume::Redo { start, intent }, committed) => {
+            if committed != Some(start) {
+                info!(part = %request.part, start, end = intent.end, "Offsets were lost; the store tells the last batch.");
+                let metadata = intent.to_string();
+                commit(shared, &request.part, request.epoch, start, metadata, &request.cancel).await?;
+            }
+            Ok(Claimed { committed: start, high: bounds.high, redo: Some(intent) })
+        }
+        (_, Some(offset)) => Ok(Claimed { committed: offset, high: bounds.high, redo: None }),
+        (_, None) => {
+            let offset = first_offset(shared, request, bounds).await?;
+            start_at(shared, request, offset, bounds.high).await
+        }
+    }
+}
+
+/// The settings' start; it is stored, never left to be decided again.
+async fn first_offset(shared: &Shared, request: &Request, bounds: Watermarks) -> Result<Offset, Halt> {
+    match shared.context.settings.start {
+        Start::Earliest => Ok(bounds.low),
+        Start::Latest => Ok(bounds.high),
+        Start::Timestamp(ms) => {
+            let log = &shared.context.deps.log;
+            let ask = || async { log.offset_for_time(&request.part, ms).await.map_err(|error| as_destination(&error)) };
+            Ok(patiently(shared, &request.cancel.soft, ask).await?.unwrap_or(bounds.high))
+        }
+    }
+}
+
+async fn start_at(shared: &Shared, request: &Request, offset: Offset, high: Offset) -> Result<Claimed, ClaimEnd> {
+    commit(shared, &request.part, request.epoch, offset, String::new(), &request.cancel).await?;
+    Ok(Claimed { committed: offset, high, redo: None })
+}
+
+/// Why [`patiently`] came back without a result.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Cancelled,
+    /// Never `Retry`.
+    Error(SinkError),
+}
+
+/// Calls until it works; a destination that is away is waited for, for ever. Shows the trouble meanwhile.
+pub(super) async fn patiently<T, F: Future<Output = Result<T, SinkError>>>(
+    shared: &Shared,
+    stop: &CancellationToken,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Halt> {
+    let TaskContext { number, settings, deps, board, .. } = &shared.context;
+    let mut backoff = Backoff::default();
+    let mut failing = None;
+    loop {
+        let result = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Halt::Cancelled),
+            result = call() => result,
+        };
+        let (why, after) = match result {
+            Ok(value) => return Ok(value),
+            Err(SinkError::Retry { why, after }) => (why, after),
+            Err(error) => return Err(Halt::Error(error)),
+        };
+        failing.get_or_insert_with(|| Failing::new(shared));
+        let delay = backoff.next(after);
+        if backoff.failures() == 1 || backoff.failures().is_multiple_of(10) {
+            warn!(
+                connector = settings.name,
+                why,
+                failures = backoff.failures(),
+                "The destination is away; the task waits for it."
+            );
+        }
+        deps.metrics.retries.with_label_values(&[settings.name.as_str(), "destination"]).inc();
+        board.trouble(*number, Some(Trouble { code: "DESTINATION_DOWN", advice: why }));
+        tokio::select! {
+            () = stop.cancelled() => return Err(Halt::Cancelled),
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+fn as_destination(error: &LogError) -> SinkError {
+    match error {
+        LogError::Fatal(why) => SinkError::stop("LOG_BROKEN", format!("{why}. Restart the process.")),
+        other => SinkError::retry(other.to_string()),
+    }
+}
+
+/// An error that no retry mends, for people.
+pub(super) fn trouble(error: SinkError) -> Trouble {
+    match error {
+        SinkError::Stop { code, advice } => Trouble { code, advice },
+        other => Trouble { code: "SINK_FAILED", advice: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(committed: Option<Offset>, end: Option<Offset>) -> Claim {
+        let intent = end.map(|end| Intent { end, rows: 1, time_ms: 0, cfg: "0123456789abcdef".to_owned() });
+        let part = TopicPartition::new("t", 0);
+        Claim { part, cluster_id: "c".into(), topic_id: None, committed, intent, low: 10 }
+    }
+
+    #[test]
+    fn guards() {
+        let bounds = Watermarks { low: 10, high: 20 };
+        let cases = [
+            (None, None, None),
+            (Some(10), None, None),
+            (Some(20), None, None),
+            (Some(21), None, Some("OFFSET_ABOVE_END")),
+            (Some(9), None, Some("OFFSET_BELOW_START")),
+            (Some(15), Some(19), None),
+            (Some(15), Some(20), Some("OFFSET_ABOVE_END")),
+            (Some(5), Some(12), None),
+        ];
+        for (committed, end, want) in cases {
+            let code = misfit(&claim(committed, end), bounds).map(|refusal| refusal.code);
+            assert_eq!(code, want, "{committed:?} {end:?}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! From polled records to open groups, and from open groups to flushes: what the loop does with each partition.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use forebay_broker::{
+    Epoch, Record, TopicPartition,
+    dead_letter::{Reason as DlqReason, Stage},
+};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use super::{
+    Cancel, End, Event, Mode, Task, TaskContext,
+    claim::trouble,
+    flush::{Job, flush},
+    judge_rate,
+    partition::{MAX_LETTER_CALLS, OpenGroup, Partition},
+};
+use crate::{
+    batch::{Demand, Open, Reason, due},
+    config::{NullValues, OnBadRecord},
+    converter::Converted,
+    crash_point,
+    dlq::{Rejection, writer::Rejected},
+    memory::Pressure,
+    sinks::{GroupSpec, Row, SinkError},
+    status::Trouble,
+};
+
+/// Rows handed to a sink at once.
+const CHUNK_ROWS: usize = 500;
+
+/// Records taken from those waiting.
+#[derive(Default)]
+struct Chunk {
+    rows: Vec<Row>,
+    /// The record of each row.
+    records: Vec<Record>,
+    letters: Vec<Rejected>,
+    dropped: u64,
+    stop: Stop,
+}
+
+/// Why a chunk ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stop {
+    #[default]
+    Room,
+    RedoEnd,
+    Schema,
+    NeedsSchema(u32),
+}
+
+impl Task {
+    /// Records of one partition came; those of a former assignment are dropped.
+    pub(super) fn take_in(&mut self, epoch: Epoch, records: Vec<Record>) {
+        let Some(part) = records.first().map(|record| record.part.clone()) else { return };
+        if let Some(partition) = self.current(&part, epoch).filter(|p| p.is_active()) {
+            partition.waiting_bytes += records.iter().map(size).sum::<usize>();
+            partition.high = records.last().map_or(partition.high, |last| partition.high.max(last.offset + 1));
+            partition.waiting.extend(records);
+            partition.account();
+        }
+    }
+
+    /// Converts and encodes what waits, as far as it may go now.
+    pub(super) fn digest(&mut self, part: &TopicPartition) -> Result<(), End> {
+        loop {
+            if let Some(reason) = self.due(part)
+                && !self.start_flush(part, reason)
+            {
+                return Ok(());
+            }
+            self.heed_eof(part);
+            let Some(chunk) = self.take_chunk(part) else { return Ok(()) };
+            let stop = chunk.stop;
+            self.apply(part, chunk)?;
+            match stop {
+                Stop::Room | Stop::RedoEnd => {}
+                Stop::Schema if self.start_flush(part, Reason::Schema) => {}
+                Stop::Schema => return Ok(()),
+                Stop::NeedsSchema(id) => {
+                    self.look_up(part, id);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn take_chunk(&mut self, part: &TopicPartition) -> Option<Chunk> {
+        let context = &self.shared.context;
+        let partition = self.parts.get_mut(part)?;
+        let held = partition.hold.is_some_and(|until| Instant::now() < until);
+        let calls = if context.settings.on_bad_record == OnBadRecord::Fail { 1 } else { MAX_LETTER_CALLS };
+        let blocked = held || partition.lookup.is_some() || partition.letter_calls() >= calls;
+        if self.mode != Mode::Run || !partition.is_active() || blocked || partition.waiting.is_empty() {
+            return None;
+        }
+        partition.hold = None;
+        Some(cut_chunk(context, partition))
+    }
+
+    /// Rows into the open group, bad records to the DLQ.
+    fn apply(&mut self, part: &TopicPartition, chunk: Chunk) -> Result<(), End> {
+        let shared = Arc::clone(&self.shared);
+        let TaskContext { settings, deps, sink, .. } = &shared.context;
+        let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
+        let Chunk { rows, records, mut letters, dropped, .. } = chunk;
+        if rows.is_empty() && letters.is_empty() && dropped == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let open = partition.open.get_or_insert_with(|| OpenGroup { group: None, since: now, letters: Vec::new() });
+        if !rows.is_empty() {
+            crash_point!("convert.done");
+            if open.group.is_none() {
+                let spec = GroupSpec {
+                    part: part.clone(),
+                    cluster_id: deps.log.cluster_id().into(),
+                    topic_id: partition.topic_id.clone(),
+                    epoch: partition.epoch,
+                    start: partition.mark.start(),
+                    cfg: partition.redo.as_ref().map_or_else(|| sink.cfg().to_owned(), |intent| intent.cfg.clone()),
+                };
+                open.group = Some(sink.open(&spec).map_err(failed)?);
+            }
+            let result = open.group.as_mut().map(|group| group.add(&rows)).transpose();
+            let added = match result {
+                Ok(added) => added.unwrap_or_default(),
+                Err(SinkError::Retry { why, after }) => return self.hold(part, &why, after),
+                Err(error) => return Err(failed(error)),
+            };
+            let rejected = added.rejected.into_iter();
+            letters.extend(
+                rejected.filter_map(|(index, why)| Some(Rejected { record: records.get(index)?.clone(), why })),
+            );
+        }
+        partition.backoff.reset();
+        deps.metrics.dropped.with_label_values(&[settings.name.as_str(), "null_value"]).inc_by(dropped);
+        let good = records.len().saturating_sub(letters.len());
+        let bad = letters.len();
+        self.send_letters(part, letters);
+        if let Some(partition) = self.parts.get_mut(part) {
+            partition.account();
+        }
+        if judge_rate(&shared, good, bad) {
+            self.trip();
+        }
+        Ok(())
+    }
+
+    /// Encoding failed for want of disk space or the like: what is open is dropped and read again later.
+    fn hold(&mut self, part: &TopicPartition, why: &str, after: Option<std::time::Duration>) -> Result<(), End> {
+        let name = self.name().to_owned();
+        let metrics = Arc::clone(&self.shared.context.deps.metrics);
+        let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
+        partition.rewind();
+        let delay = partition.backoff.next(after);
+        partition.hold = Some(Instant::now() + delay);
+        warn!(connector = name, %part, why, delay_ms = delay.as_millis(), "Rows can't be encoded now; they will be read again.");
+        metrics.retries.with_label_values(&[name.as_str(), "destination"]).inc();
+        let start = partition.mark.start();
+        self.consumer.seek(part, start).map_err(|error| End::Restart(error.to_string()))
+    }
+
+    fn send_letters(&mut self, part: &TopicPartition, mut letters: Vec<Rejected>) {
+        let TaskContext { number, settings, dlq, board, .. } = &self.shared.context;
+        let Some(partition) = self.parts.get_mut(part) else { return };
+        let Some(open) = partition.open.as_mut().filter(|_| !letters.is_empty()) else { return };
+        let fail = settings.on_bad_record == OnBadRecord::Fail;
+        if fail {
+            letters.truncate(1);
+        }
+        let (dlq, board, number) = (Arc::clone(dlq), Arc::clone(board), *number);
+        let topic_id = partition.topic_id.clone();
+        let bad = letters.first().filter(|_| fail).map(|letter| bad_record(&letter.record, &letter.why));
+        let call = async move {
+            let count = letters.len() as u64;
+            dlq.send(number, topic_id, letters).await?;
+            board.dead_letters(count);
+            bad.map_or(Ok(()), Err)
+        };
+        open.letters.push(AbortOnDropHandle::new(tokio::spawn(call)));
+    }
+
+    /// Strikes off calls of dead letters that have their receipts.
+    pub(super) fn collect_letters(&mut self, part: &TopicPartition) -> Result<(), End> {
+        let Some(open) = self.parts.get_mut(part).and_then(|partition| partition.open.as_mut()) else { return Ok(()) };
+        let mut failed = None;
+        open.letters.retain_mut(|call| match call.now_or_never() {
+            None => true,
+            Some(Ok(Ok(()))) => false,
+            Some(Ok(Err(trouble))) => {
+                failed = Some(End::Failed(trouble));
+                false
+            }
+            Some(Err(error)) => {
+                failed = Some(End::Restart(format!("sending dead letters was cut off: {error}")));
+                false
+            }
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn look_up(&mut self, part: &TopicPartition, id: u32) {
+        if let Some(partition) = self.parts.get_mut(part) {
+            partition.lookup = Some(id);
+        }
+        if !self.looking_up.insert(id) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.running.push(Box::pin(async move {
+            let TaskContext { number, settings, deps, board, converter, .. } = &shared.context;
+            let mut failing = None;
+            let failed = |error: &forebay_avro::registry::RegistryError| {
+                failing.get_or_insert_with(|| super::Failing::new(&shared));
+                deps.metrics.retries.with_label_values(&[settings.name.as_str(), "registry"]).inc();
+                board.trouble(*number, Some(Trouble { code: "REGISTRY_DOWN", advice: error.to_string() }));
+            };
+            converter.look_up(id, failed).await;
+            Event::Schema(id)
+        }));
+    }
+
+    /// The partition ends here, and everything before was taken: also what can't be seen is done (gaps).
+    fn heed_eof(&mut self, part: &TopicPartition) {
+        let Some(partition) = self.parts.get_mut(part).filter(|p| p.is_active() && p.redo.is_none()) else { return };
+        if !partition.waiting.is_empty() {
+            return;
+        }
+        if let Some(end) = partition.eof.take() {
+            partition.mark.reached(end);
+            if partition.open.is_none() && partition.mark.position() > partition.mark.start() {
+                partition.open = Some(OpenGroup { group: None, since: Instant::now(), letters: Vec::new() });
+            }
+        }
+    }
+
+    fn due(&self, part: &TopicPartition) -> Option<Reason> {
+        let partition = self.parts.get(part).filter(|partition| partition.is_active())?;
+        let redo = partition.redo_state();
+        let open = partition.measure(Instant::now()).or(redo.map(|_| Open::default()))?;
+        let demand = Demand { redo, drain: self.mode != Mode::Run, memory: false, open_files: false };
+        due(&self.shared.context.settings.limits, &open, &demand)
+    }
+
+    pub(super) fn flush_if_due(&mut self, part: &TopicPartition) {
+        if let Some(reason) = self.due(part) {
+            self.start_flush(part, reason);
+        }
+    }
+
+    /// Near a limit of the whole task, the group that weighs most on it is flushed.
+    pub(super) fn flush_for_memory(&mut self) {
+        let limits = &self.shared.context.settings.limits;
+        let pressed = self.shared.context.deps.memory.pressure() >= Pressure::High;
+        let crowded = self.parts.values().map(Partition::files).sum::<usize>() >= limits.max_open_files;
+        if !pressed && !crowded {
+            return;
+        }
+        let free =
+            self.parts.iter().filter(|(_, p)| p.is_active() && !p.is_flushing() && p.redo.is_none() && p.rows() > 0);
+        let (reason, heaviest) = if pressed {
+            (Reason::Memory, free.max_by_key(|(_, p)| p.share.bytes()))
+        } else {
+            (Reason::OpenFiles, free.min_by_key(|(_, p)| p.open.as_ref().map(|open| open.since)))
+        };
+        if let Some(part) = heaviest.map(|(part, _)| part.clone()) {
+            self.start_flush(&part, reason);
+        }
+    }
+
+    /// Cuts what is open and sends it on its way. False: it can't now, because another flush runs.
+    fn start_flush(&mut self, part: &TopicPartition, reason: Reason) -> bool {
+        let flushing = self.parts.values().filter(|p| p.is_flushing()).count();
+        let shared = Arc::clone(&self.shared);
+        let Some(partition) = self.parts.get_mut(part) else { return false };
+        if partition.busy.is_some() || flushing >= shared.context.settings.flushes_in_flight {
+            return false;
+        }
+        let announced = partition.redo.take();
+        let range = match &announced {
+            Some(intent) => partition.mark.cut_at(intent.end),
+            None => partition.mark.cut(),
+        };
+        let open = partition.open.take();
+        let Some(range) = range else { return false };
+        let (content, letters) = open.map_or((None, Vec::new()), |open| (open.group, open.letters));
+        let mut share = shared.context.deps.memory.share();
+        share.set(content.as_ref().map_or(0, |group| group.memory()));
+        partition.account();
+        let cancel = Cancel::default();
+        partition.busy = Some(cancel.clone());
+        let (part, epoch) = (part.clone(), partition.epoch);
+        let job = Job { part: part.clone(), epoch, range, reason, letters, announced, cancel, share };
+        self.running.push(Box::pin(async move {
+            let flushed = flush(&shared, job, content).await;
+            Event::Flushed { part, epoch, flushed }
+        }));
+        true
+    }
+
+    /// Too many bad records: the fault is elsewhere. All tasks pause until a person resumes.
+    fn trip(&self) {
+        let TaskContext { settings, wanted, .. } = &self.shared.context;
+        let advice = format!(
+            "More than {} % of the last records are bad (see the dead letters). Mend the cause, then resume the \
+             connector; errors.max_rate: 1 turns this check off.",
+            settings.max_error_rate * 100.0
+        );
+        wanted.send_modify(|wanted| {
+            if wanted.mode == Mode::Run {
+                wanted.mode = Mode::Pause;
+                wanted.trouble = Some(Trouble { code: "BAD_RATE", advice });
+            }
+        });
+    }
+}
+
+fn failed(error: SinkError) -> End {
+    End::Failed(trouble(error))
+}
+
+fn bad_record(record: &Record, why: &Rejection) -> Trouble {
+    let advice = format!(
+        "The record at {} offset {} is bad ({}: {}). It is in the DLQ; on_bad_record: dlq goes on after such records.",
+        record.part, record.offset, why.reason, why.message
+    );
+    Trouble { code: "BAD_RECORD", advice }
+}
+
+fn size(record: &Record) -> usize {
+    let bytes = |b: &Option<bytes::Bytes>| b.as_ref().map_or(0, bytes::Bytes::len);
+    bytes(&record.key) + bytes(&record.value) + record.headers.bytes() + 128
+}
+
+/// Takes records until a chunk is full, or something must happen before the next one.
+fn cut_chunk(context: &TaskContext, partition: &mut Partition) -> Chunk {
+    let TaskContext { settings, converter, .. } = context;
+    let mut chunk = Chunk::default();
+    let mut ids = BTreeSet::new();
+    let left = usize::try_from(settings.limits.max_rows.saturating_sub(partition.rows())).unwrap_or(usize::MAX);
+    let room = if partition.redo.is_some() { CHUNK_ROWS } else { CHUNK_ROWS.min(left) };
+    while chunk.rows.len() < room {
+        let Some(record) = partition.waiting.front() else { break };
+        if partition.redo.as_ref().is_some_and(|intent| record.offset > intent.end) {
+            chunk.stop = Stop::RedoEnd;
+            break;
+        }
+        let converted = converter.convert(record);
+        if let Converted::NeedsSchema(id) = converted {
+            chunk.stop = Stop::NeedsSchema(id);
+            break;
+        }
+        if let Converted::Row(row) = &converted {
+            ids.insert(row.schema_id);
+            let group = partition.open.as_ref().and_then(|open| open.group.as_ref());
+            let full = group.map_or(ids.len() > 4, |group| group.is_full_for(&ids));
+            if full && partition.redo.is_none() {
+                chunk.stop = Stop::Schema;
+                break;
+            }
+        }
+        let Some(record) = partition.waiting.pop_front() else { break };
+        partition.waiting_bytes = partition.waiting_bytes.saturating_sub(size(&record));
+        if !partition.mark.read(record.offset) {
+            crash_point!("task.skipped");
+            continue;
+        }
+        match converted {
+            Converted::Row(row) => {
+                chunk.rows.push(row);
+                chunk.records.push(record);
+            }
+            Converted::Rejected(why) => chunk.letters.push(Rejected { record, why }),
+            Converted::Null if settings.null_values == NullValues::Ignore => {
+                crash_point!("task.skipped");
+                chunk.dropped += 1;
+            }
+            Converted::Null => {
+                let message = "The record has no value (a tombstone), and this sink has nothing to write for it.";
+                let why = Rejection::new(DlqReason::NullValue, Stage::TaskPut, "forebay.sink.lake", message);
+                chunk.letters.push(Rejected { record, why });
+            }
+            Converted::NeedsSchema(_) => {}
+        }
+    }
+    chunk
+}

@@ -1,0 +1,191 @@
+//! Partitions come and go: claims, results, revokes. After a partition is given back, nothing of it is committed.
+
+use std::sync::Arc;
+
+use forebay_broker::{Assigned, Committed, Epoch, Revoke, TopicPartition};
+use tokio::time::{Duration, Instant};
+use tracing::{info, warn};
+
+use super::{
+    Cancel, End, Event, Task, TaskContext,
+    claim::{ClaimEnd, Claimed, Request, claim},
+    flush::{Flushed, Outcome},
+    partition::{Partition, Phase},
+};
+use crate::{crash_point, watermark::Watermark};
+
+/// A commit was refused, and no rebalance took the partition away within this: it is claimed again.
+const CLAIM_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Partitions to give back once nothing runs for them.
+pub(super) struct PendingRevoke {
+    revoke: Revoke,
+    /// Then what still writes is stopped; only commits in flight are waited for.
+    deadline: Instant,
+}
+
+impl Task {
+    pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
+        for Assigned { part, epoch, topic_id, committed } in assigned {
+            let context = &self.shared.context;
+            if context.settings.all_topics && context.dlq.is_dead_letter_topic(&part.topic) {
+                continue;
+            }
+            info!(connector = self.name(), %part, epoch, "Partition assigned.");
+            let partition = Partition::new(epoch, topic_id, context.deps.memory.share());
+            if let Some(mut old) = self.parts.insert(part.clone(), partition)
+                && let Some(busy) = old.busy.take()
+            {
+                busy.hard.cancel();
+            }
+            self.start_claim(&part, Some(committed));
+        }
+    }
+
+    fn start_claim(&mut self, part: &TopicPartition, committed: Option<Option<Committed>>) {
+        let Some(partition) = self.parts.get_mut(part) else { return };
+        partition.drop_open();
+        partition.redo = None;
+        partition.phase = Phase::Claiming;
+        let cancel = Cancel::default();
+        partition.busy = Some(cancel.clone());
+        let (part, epoch, topic_id) = (part.clone(), partition.epoch, partition.topic_id.clone());
+        let shared = Arc::clone(&self.shared);
+        let request = Request { part: part.clone(), epoch, topic_id, committed, cancel };
+        self.running.push(Box::pin(async move {
+            let result = claim(&shared, &request).await;
+            Event::Claimed { part, epoch, result }
+        }));
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        part: &TopicPartition,
+        epoch: Epoch,
+        result: Result<Claimed, ClaimEnd>,
+    ) -> Result<(), End> {
+        let Some(partition) = self.current(part, epoch) else { return Ok(()) };
+        partition.busy = None;
+        if partition.revoking {
+            return Ok(());
+        }
+        match result {
+            Ok(Claimed { committed, high, redo }) => {
+                partition.mark = Watermark::at(committed);
+                partition.phase = Phase::Active;
+                (partition.redo, partition.high) = (redo, high);
+                partition.progress = Instant::now();
+                let TaskContext { number, board, .. } = &self.shared.context;
+                board.partition(*number, part, committed, Some(high));
+                self.consumer.seek(part, committed).map_err(|error| End::Restart(error.to_string()))
+            }
+            Err(ClaimEnd::Fenced | ClaimEnd::Abandoned) => {
+                partition.phase = Phase::Fenced(Instant::now() + CLAIM_AGAIN_AFTER);
+                Ok(())
+            }
+            Err(ClaimEnd::Failed(trouble)) => Err(End::Failed(trouble)),
+        }
+    }
+
+    /// A refused commit, and yet the partition was not taken away: claimed again, from what the log has.
+    pub(super) fn claim_again_if_due(&mut self, part: &TopicPartition) {
+        let due = |p: &Partition| matches!(p.phase, Phase::Fenced(at) if Instant::now() >= at) && !p.revoking;
+        if self.parts.get(part).is_some_and(due) {
+            self.start_claim(part, None);
+        }
+    }
+
+    pub(super) fn flushed(&mut self, part: &TopicPartition, epoch: Epoch, flushed: Flushed) -> Result<(), End> {
+        let Flushed { range, reason, outcome } = flushed;
+        let Some(partition) = self.current(part, epoch) else { return Ok(()) };
+        partition.busy = None;
+        let revoking = partition.revoking;
+        match outcome {
+            Outcome::Committed { rows, files } => {
+                if !partition.mark.done(range) {
+                    return Err(End::Restart(format!("{part}: the batch to offset {} is not the next", range.end)));
+                }
+                partition.progress = Instant::now();
+                self.count(part, reason, rows, &files.file_bytes);
+                Ok(())
+            }
+            _ if revoking => Ok(()),
+            Outcome::Failed(trouble) => Err(End::Failed(trouble)),
+            Outcome::Fenced | Outcome::Abandoned => {
+                partition.drop_open();
+                partition.phase = Phase::Fenced(Instant::now() + CLAIM_AGAIN_AFTER);
+                Ok(())
+            }
+            Outcome::ReadAgain(why) => {
+                warn!(connector = self.name(), %part, why, "The partition is read again from its committed offset.");
+                self.start_claim(part, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops intake at once; what was read and not announced is dropped, for its next owner to read again.
+    pub(super) fn revoked(&mut self, revoke: Revoke) {
+        crash_point!("revoke.start");
+        info!(connector = self.name(), parts = revoke.parts.len(), "Partitions are to be given back.");
+        for part in &revoke.parts {
+            if let Some(partition) = self.parts.get_mut(part) {
+                partition.revoking = true;
+                partition.drop_open();
+                if let Some(busy) = &partition.busy {
+                    busy.soft.cancel();
+                }
+            }
+        }
+        let deadline = Instant::now() + self.shared.context.settings.revoke_timeout;
+        self.revokes.push(PendingRevoke { revoke, deadline });
+    }
+
+    /// Gives back what nothing runs for any more.
+    pub(super) fn finish_revokes(&mut self) {
+        for pending in std::mem::take(&mut self.revokes) {
+            let mut running = false;
+            for part in &pending.revoke.parts {
+                let busy = self.parts.get(part).filter(|p| p.revoking).and_then(|p| p.busy.as_ref());
+                if let Some(busy) = busy {
+                    running = true;
+                    if Instant::now() >= pending.deadline {
+                        busy.hard.cancel();
+                    }
+                }
+            }
+            if running {
+                self.revokes.push(pending);
+                continue;
+            }
+            for part in &pending.revoke.parts {
+                self.forget(part, |partition| partition.revoking);
+            }
+            crash_point!("revoke.done");
+            pending.revoke.done();
+        }
+    }
+
+    /// Someone else's already: nothing is written or committed any more.
+    pub(super) fn lost(&mut self, parts: &[TopicPartition]) {
+        warn!(connector = self.name(), parts = parts.len(), "Partitions were lost to another member.");
+        for part in parts {
+            if let Some(busy) = self.parts.get(part).and_then(|partition| partition.busy.as_ref()) {
+                busy.soft.cancel();
+                busy.hard.cancel();
+            }
+            self.forget(part, |_| true);
+        }
+    }
+
+    fn forget(&mut self, part: &TopicPartition, which: impl Fn(&Partition) -> bool) {
+        if self.parts.get(part).is_some_and(which) {
+            self.parts.remove(part);
+            let TaskContext { number, settings, deps, board, .. } = &self.shared.context;
+            board.forget(*number, part);
+            let labels = [&settings.group(), deps.metrics.topic(&part.topic), &part.partition.to_string()];
+            // It may never have been set.
+            let _ = deps.metrics.lag.remove_label_values(&labels);
+        }
+    }
+}

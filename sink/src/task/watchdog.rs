@@ -1,0 +1,147 @@
+//! What is watched by time: memory, lag, and whether the task still gets on.
+
+use std::sync::Arc;
+
+use forebay_broker::{LogError, Offset, TopicPartition};
+use tokio::time::{Duration, Instant};
+use tracing::error;
+
+use super::{End, Event, Mode, Task, TaskContext, partition::Partition};
+use crate::{batch::Reason, memory::Pressure, status::Trouble};
+
+/// How often the log is asked for its high watermarks.
+const HIGHS_EVERY: Duration = Duration::from_secs(1);
+
+impl Task {
+    /// Over the budget nothing is read, until it is well below again.
+    pub(super) fn watch_memory(&mut self) {
+        match self.shared.context.deps.memory.pressure() {
+            Pressure::Full => self.throttled = true,
+            Pressure::Low => self.throttled = false,
+            Pressure::Middle | Pressure::High => {}
+        }
+    }
+
+    /// Pauses what can't be taken in now, resumes what can. A redo is never held up: it must reach its end.
+    pub(super) fn steer_consumer(&mut self, names: &[TopicPartition]) -> Result<(), End> {
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for name in names {
+            let Some(partition) = self.parts.get_mut(name).filter(|partition| partition.is_active()) else { continue };
+            let full = self.throttled && partition.redo.is_none();
+            let held = partition.hold.is_some_and(|until| Instant::now() < until);
+            let wanted = full || held || self.mode != Mode::Run || !partition.waiting.is_empty();
+            if wanted != partition.paused {
+                partition.paused = wanted;
+                if wanted { &mut pause } else { &mut resume }.push(name.clone());
+            }
+        }
+        let restart = |error: LogError| End::Restart(error.to_string());
+        if !pause.is_empty() {
+            self.consumer.pause(&pause).map_err(restart)?;
+        }
+        if !resume.is_empty() {
+            self.consumer.resume(&resume).map_err(restart)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for high watermarks when it is time, and sees whether partitions with lag get on.
+    pub(super) fn watch(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if now < self.highs_due {
+            return Ok(());
+        }
+        self.highs_due = now + HIGHS_EVERY;
+        let parts: Vec<TopicPartition> =
+            self.parts.iter().filter(|(_, p)| p.is_active()).map(|(n, _)| n.clone()).collect();
+        let shared = Arc::clone(&self.shared);
+        self.running.push(Box::pin(async move {
+            let mut highs = Vec::with_capacity(parts.len());
+            for part in parts {
+                // A log that is away shows in the poll.
+                if let Ok(bounds) = shared.context.deps.log.watermarks(&part).await {
+                    highs.push((part, bounds.high));
+                }
+            }
+            Event::Highs(highs)
+        }));
+        self.show_age(now);
+        self.find_stuck(now)
+    }
+
+    fn show_age(&self, now: Instant) {
+        let TaskContext { settings, deps, .. } = &self.shared.context;
+        let oldest = self.parts.values().filter_map(|p| p.measure(now)).map(|open| open.age).max().unwrap_or_default();
+        deps.metrics.oldest_seconds.with_label_values(&[settings.name.as_str()]).set(oldest.as_secs_f64());
+    }
+
+    fn find_stuck(&mut self, now: Instant) -> Result<(), End> {
+        let limit = self.shared.context.settings.stuck_after;
+        let failing = self.shared.failing.load(std::sync::atomic::Ordering::Relaxed) > 0;
+        if failing || self.mode != Mode::Run {
+            for partition in self.parts.values_mut() {
+                partition.progress = now;
+            }
+            return Ok(());
+        }
+        let idle = |p: &Partition| now.saturating_duration_since(p.progress);
+        let longest = self.parts.iter().filter(|(_, p)| p.high > p.mark.committed()).max_by_key(|(_, p)| idle(p));
+        let Some((part, partition)) = longest.filter(|(_, p)| idle(p) >= limit) else {
+            self.stuck_told = false;
+            return Ok(());
+        };
+        let lag = partition.high - partition.mark.committed();
+        let advice = format!(
+            "{part} has {lag} records to write, and none was committed for {} s though the destination answers.",
+            idle(partition).as_secs()
+        );
+        let trouble = Trouble { code: "STUCK", advice };
+        if idle(partition) >= limit * 2 {
+            return Err(End::Stuck(trouble));
+        }
+        if !self.stuck_told {
+            self.stuck_told = true;
+            error!(connector = self.name(), advice = trouble.advice, "The task does not get on.");
+            self.shared.context.board.trouble(self.shared.context.number, Some(trouble));
+        }
+        Ok(())
+    }
+
+    pub(super) fn saw_highs(&mut self, highs: Vec<(TopicPartition, Offset)>) {
+        for (part, high) in highs {
+            if let Some(partition) = self.parts.get_mut(&part) {
+                partition.high = partition.high.max(high);
+                if partition.high <= partition.mark.committed() {
+                    partition.progress = Instant::now();
+                }
+                self.show_lag(&part);
+            }
+        }
+    }
+
+    fn show_lag(&self, part: &TopicPartition) {
+        let TaskContext { number, settings, deps, board, .. } = &self.shared.context;
+        let Some(partition) = self.parts.get(part) else { return };
+        let committed = partition.mark.committed();
+        board.partition(*number, part, committed, Some(partition.high));
+        let labels = [&settings.group(), deps.metrics.topic(&part.topic), &part.partition.to_string()];
+        deps.metrics.lag.with_label_values(&labels).set(partition.high.max(committed) - committed);
+    }
+
+    /// A batch is in the store and committed.
+    pub(super) fn count(&self, part: &TopicPartition, reason: Reason, rows: u64, file_bytes: &[u64]) {
+        let TaskContext { settings, deps, board, .. } = &self.shared.context;
+        let (name, topic) = (settings.name.as_str(), deps.metrics.topic(&part.topic));
+        let bytes = file_bytes.iter().sum();
+        deps.metrics.rows.with_label_values(&[name, topic]).inc_by(rows);
+        deps.metrics.bytes.with_label_values(&[name, topic]).inc_by(bytes);
+        deps.metrics.flushes.with_label_values(&[name, reason.label()]).inc();
+        for size in file_bytes {
+            deps.metrics.object_bytes.with_label_values(&[name]).observe(*size as f64);
+        }
+        if rows > 0 {
+            board.flushed(rows, bytes, jiff::Timestamp::now().as_millisecond());
+        }
+        self.show_lag(part);
+    }
+}
