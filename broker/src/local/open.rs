@@ -25,6 +25,8 @@ pub(super) const RECORDS_BUFFER_BYTES: u64 = 16 << 20;
 const SMALL_BUFFER_BYTES: u64 = 2 << 20;
 /// Journals on disk before the oldest is made superfluous: it bounds what a start has to read again.
 const JOURNALS_BYTES: u64 = 128 << 20;
+/// Files of the database held open at once.
+const OPEN_FILES: usize = 128;
 /// Layout of the directory, in the keyspace `meta`.
 const FORMAT: &[u8] = b"1";
 
@@ -40,6 +42,7 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
     let db = Database::builder(&dir)
         .cache_size(settings.cache_bytes)
         .max_journaling_size(JOURNALS_BYTES)
+        .max_cached_files(Some(OPEN_FILES))
         .open()
         .map_err(unopened)?;
     let small = SmallKeyspaces {
