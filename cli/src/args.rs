@@ -135,6 +135,9 @@ pub enum ConfigVerb {
     /// The JSON Schema of forebay.yaml
     #[command(after_help = "Examples:\n  forebay config schema > docs/forebay.schema.json")]
     Schema,
+    /// The page of all keys
+    #[command(after_help = "Examples:\n  forebay config reference > docs/configuration.md")]
+    Reference,
 }
 
 /// `up`.

@@ -3,6 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use crate::{
     args::Target,
     client::Client,
     context::Context,
+    deliver::Resting,
     exit::{Failure, Outcome},
     lock::{self, Attempt, Holder, Lock},
     parts::{self, Parts},
@@ -77,7 +79,7 @@ async fn serve(context: &Context, purpose: Purpose, lock: Lock) -> Result<Backen
     let deps = Deps {
         log: parts.log.clone(),
         registry: parts.registry.clone(),
-        connectors: None,
+        connectors: Some(Arc::new(Resting::new(&context.config, parts.log.clone()))),
         metrics: prometheus::Registry::new(),
     };
     let shutdown = CancellationToken::new();

@@ -11,6 +11,7 @@ use crate::{
     backend::{self, Backend, Purpose},
     config::Config,
     context::Context,
+    deliver,
     exit::{Failure, Outcome},
     lock::{Attempt, Holder, Lock},
     parts, schemas, topics,
@@ -67,6 +68,11 @@ pub async fn run(context: &Context) -> Outcome {
     if usable {
         against_the_log(context, &encodable, &mut findings).await;
     }
+    for connector in &config.connectors {
+        let probed = deliver::probe(connector, config).await.map_err(|failure| failure.text);
+        let found = probed.map(|_| format!("{}: can be written", deliver::describe(connector)));
+        findings.add(format!("connectors.{}", connector.name), found);
+    }
     context.output.rows(&findings.0)?;
     match findings.0.iter().filter(|f| !f.ok).count() {
         0 => Ok(()),
@@ -83,7 +89,8 @@ fn understood(config: &Config) -> String {
     let BrokerUrl::Local(log) = &config.broker.url;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let topics = count(config.api.topics.len(), "configured topic");
-    format!("{file}; the log is local, in {}; {topics}", log.display())
+    let connectors = count(config.connectors.len(), "connector");
+    format!("{file}; the log is local, in {}; {topics}, {connectors}", log.display())
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written. Leaves nothing behind.

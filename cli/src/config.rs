@@ -7,6 +7,7 @@ mod keys;
 mod nearest;
 mod node;
 mod options;
+mod reference;
 mod settings;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 use serde::Deserialize;
 
 pub use options::{FileOptions, json_schema};
+pub use reference::markdown;
 pub use settings::{Config, LogFormat};
 
 use self::node::{Node, Problem};

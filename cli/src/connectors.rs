@@ -1,14 +1,15 @@
 //! `forebay connectors`: what delivers records, and how far it is.
 
 use forebay_api::control::{ConnectorState, ConnectorStatus};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     args::{self, ConnectorsVerb},
     backend::{self, Purpose},
     client::Client,
     context::Context,
-    exit::Outcome,
+    deliver,
+    exit::{Exit, Failure, Outcome},
     ui::{Row, table},
 };
 
@@ -36,6 +37,9 @@ impl Row for ConnectorStatus {
 
 /// Runs the verb.
 pub async fn run(args: &args::Connectors, context: &Context) -> Outcome {
+    if let ConnectorsVerb::Check { name } = &args.verb {
+        return check(name.as_deref(), context).await;
+    }
     let backend = backend::open(&args.target, context, Purpose::Manage).await?;
     let done = match &args.verb {
         ConnectorsVerb::Show { name } => show(backend.client(), name, context).await,
@@ -79,5 +83,45 @@ fn said(state: ConnectorState) -> &'static str {
         ConnectorState::Failed => "failed: a person must act, see tasks",
         ConnectorState::Stopped => "stopped: it runs in `forebay up`",
         state => state.word(),
+    }
+}
+
+/// One connector whose destination was tried.
+#[derive(Serialize)]
+struct Tried {
+    connector: String,
+    ok: bool,
+    says: String,
+}
+
+impl Row for Tried {
+    const TITLES: &'static [&'static str] = &["connector", "ok", "says"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.connector.clone(), if self.ok { "yes" } else { "no" }.to_owned(), self.says.clone()]
+    }
+}
+
+async fn check(name: Option<&str>, context: &Context) -> Outcome {
+    let config = &context.config;
+    let chosen: Vec<_> = config.connectors.iter().filter(|c| name.is_none_or(|name| c.name == name)).collect();
+    if chosen.is_empty() {
+        let known: Vec<_> = config.connectors.iter().map(|c| c.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let what = name.map_or_else(|| "no connector".to_owned(), |name| format!("no connector {name:?}"));
+        return Err(Failure::nothing(format!("{what} is configured; there is: {known}")));
+    }
+    let mut tried = Vec::new();
+    for settings in chosen {
+        let probed = deliver::probe(settings, config).await;
+        let ok = probed.is_ok();
+        let says = probed.unwrap_or_else(|failure| failure.text);
+        tried.push(Tried { connector: settings.name.clone(), ok, says });
+    }
+    context.output.rows(&tried)?;
+    match tried.iter().filter(|t| !t.ok).count() {
+        0 => Ok(()),
+        n if n == tried.len() => Err(Failure::error("no destination can be written")),
+        n => Err(Failure::new(Exit::SomeFailed, format!("{n} of {} destinations can't be written", tried.len()))),
     }
 }

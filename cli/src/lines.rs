@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Events in one batch.
 pub const BATCH_EVENTS: usize = 500;
 /// Bytes of one batch, below the API's default limit of a body.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// Longest line: an event of 1 MiB, which is the API's default limit, with room to be refused by it in its words.
 pub const MAX_LINE_BYTES: usize = 2 << 20;
 

@@ -6,9 +6,13 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{config::LogFormat, exit::Failure};
 
+/// The log's storage engine tells its own steps at `info`, which are no steps of ours.
+const QUIET_MODULES: &str = "fjall=warn,lsm_tree=warn";
+
 /// Checks a level or a list of `module=level`.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|error| {
+    let directives = if level == "info" { format!("{level},{QUIET_MODULES}") } else { level.to_owned() };
+    EnvFilter::builder().parse(directives).map_err(|error| {
         format!("{level:?} is no log level ({error}); use error, warn, info, debug or trace, or module=level")
     })
 }

@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod connectors;
 mod context;
+mod deliver;
 mod exit;
 mod lines;
 mod lock;
@@ -48,6 +49,9 @@ fn run(Args { global, verb }: &Args) -> Outcome {
         Verb::Completions { shell } => completions(*shell),
         Verb::Config { verb: ConfigVerb::Schema } => {
             Output { format: ui::Format::Json }.said(&config::json_schema(), "")
+        }
+        Verb::Config { verb: ConfigVerb::Reference } => {
+            Output { format: ui::Format::Table }.line(config::markdown(&config::json_schema()).trim_end())
         }
         verb => on_runtime(global, verb),
     }

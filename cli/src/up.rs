@@ -1,6 +1,6 @@
 //! `forebay up`: the whole system in one process, from the lock to the drain.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use forebay_api::{Deps, Listeners};
 use forebay_broker::{Log, LogError, config::BrokerUrl};
@@ -13,12 +13,15 @@ use crate::{
     client::Client,
     config::Config,
     context::Context,
+    deliver::{self, Running},
     exit::{Failure, Outcome},
     lock::{self, Attempt, Lock},
     parts::{self, Parts},
     signals, ui,
 };
 
+/// How long connectors may take to write out what is open, in a drain of at most 10 s.
+const DELIVER_WITHIN: Duration = Duration::from_secs(9);
 /// Between two looks at whether the log is sound.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,7 @@ pub async fn run(args: &args::Up, context: &Context) -> Outcome {
 /// Everything that runs.
 struct System {
     parts: Parts,
+    running: Running,
     shutdown: CancellationToken,
     served: JoinHandle<Outcome>,
     client: Client,
@@ -71,11 +75,17 @@ impl System {
         let client = Client::new(&format!("http://{}", reachable(address)))?;
         let parts = parts::open(config).await?;
         let metrics = prometheus::Registry::new();
-        let deps = Deps { log: parts.log.clone(), registry: parts.registry.clone(), connectors: None, metrics };
+        let running = Running::start(config, &parts, &metrics)?;
+        let deps = Deps {
+            log: parts.log.clone(),
+            registry: parts.registry.clone(),
+            connectors: Some(Arc::new(running.clone())),
+            metrics,
+        };
         let shutdown = CancellationToken::new();
         let serving = forebay_api::serve(settings, listeners, deps, shutdown.clone());
         let served = tokio::spawn(async move { serving.await.map_err(parts::not_served).and_then(told_if_cut) });
-        Ok(Self { parts, shutdown, served, client, management })
+        Ok(Self { parts, running, shutdown, served, client, management })
     }
 
     /// Ends everything within 10 s: the API and the connectors together, then the log.
@@ -87,10 +97,10 @@ impl System {
             // A service that ended by itself has told so already.
             if self.served.is_finished() { Ok(()) } else { self.served.await.map_err(Failure::error)? }
         };
-        let served: Outcome = served.await;
+        let (served, delivered) = tokio::join!(served, self.running.drain(DELIVER_WITHIN));
         let closed = self.parts.log.close().await.map_err(Failure::error);
-        tracing::info!(seconds = started.elapsed().as_secs_f64(), "Drained.");
-        served.and(closed)
+        tracing::info!(seconds = started.elapsed().as_secs_f64(), "Everything is drained and closed.");
+        served.and(delivered).and(closed)
     }
 }
 
@@ -109,13 +119,14 @@ fn greet(context: &Context, url: &str, management: Option<SocketAddr>) -> Outcom
     let health = management.as_deref().unwrap_or(url);
     let BrokerUrl::Local(log) = &context.config.broker.url;
     let registry = format!("embedded, in {}", log.display());
-    let lake: Vec<String> = Vec::new();
+    let lake: Vec<_> =
+        context.config.connectors.iter().map(|c| format!("{}: {}", c.name, deliver::describe(c))).collect();
     let event = r#"{"event_id":"1","timestamp":"2024-05-01T12:00:00Z","event_type":"hello","payload":{"n":1}}"#;
     let facts = [
         ("API", format!("{url}/api/v1/events/{{topic}}")),
         ("health", format!("{health}/readyz, metrics {health}/metrics")),
         ("registry", format!("{registry}; see `forebay schemas list`")),
-        ("lake", if lake.is_empty() { "no connector is configured".to_owned() } else { lake.join("\n") }),
+        ("lake", if lake.is_empty() { "no connector is configured".to_owned() } else { lake.join("; ") }),
         ("publish", format!("curl {url}/api/v1/events/demo -H content-type:application/json -d '{event}'")),
     ];
     context.output.one(&Ready { api: url, management, registry, lake }, &facts)

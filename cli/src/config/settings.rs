@@ -1,14 +1,19 @@
 //! Options become settings: defaults filled in, paths absolute, every crate's own rules asked.
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal,
     path::{Path, PathBuf},
 };
 
 use forebay_broker::config::{BrokerSettings, BrokerUrl, ConfigError, DlqSettings, ProducerSettings};
+use forebay_sink::config::{BatchOptions, ConnectorOptions, ConnectorSettings, MetadataOptions, SinkSettings};
 
 use super::options::{FileOptions, LogFormatOption};
 use crate::logs;
+
+/// A first event is in the lake after so long: soon enough for a person who tries it.
+const LAKE_MAX_AGE_MS: u64 = 10_000;
 
 /// Everything the command needs to know.
 #[derive(Clone, Debug)]
@@ -25,6 +30,10 @@ pub struct Config {
     pub api: forebay_api::Settings,
     /// Dead letters.
     pub dlq: DlqSettings,
+    /// What all connectors share.
+    pub sink: SinkSettings,
+    /// The connectors, sorted by name.
+    pub connectors: Vec<ConnectorSettings>,
     /// Level of log lines, checked.
     pub log_level: String,
     /// Form of log lines.
@@ -58,6 +67,8 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
         dlq_topic: &dlq.topic,
     };
     let api = forebay_api::Settings::resolve(&options.api, &options.topics, around).map_err(|e| (e.key, e.msg))?;
+    let sink = options.sink.resolve().map_err(|e| (format!("sink.{}", e.key), e.why))?;
+    let connectors = connectors(options.connectors, &base, &data_dir)?;
     let log_level = options.log.level.unwrap_or_else(|| "info".to_owned());
     logs::filter(&log_level).map_err(|text| ("log.level".to_owned(), text))?;
     Ok(Config {
@@ -67,6 +78,8 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
         producer,
         api,
         dlq,
+        sink,
+        connectors,
         log_level,
         log_format: log_format(options.log.format.unwrap_or_default()),
     })
@@ -78,6 +91,34 @@ fn broker(options: &FileOptions, base: &Path, data_dir: &Path) -> Result<BrokerS
     let dir = if options.broker.url.is_some() { clean(&base.join(dir)) } else { data_dir.join("log") };
     broker.url = BrokerUrl::Local(dir);
     Ok(broker)
+}
+
+/// The connectors of the file; without that section there is one, `lake`.
+fn connectors(
+    given: Option<BTreeMap<String, ConnectorOptions>>,
+    base: &Path,
+    data_dir: &Path,
+) -> Result<Vec<ConnectorSettings>, (String, String)> {
+    let given = given.unwrap_or_else(|| BTreeMap::from([("lake".to_owned(), lake())]));
+    let lake_dir = data_dir.join("lake");
+    let resolved = given.iter().map(|(name, options)| {
+        let mut settings = options.resolve(name, base, &lake_dir).map_err(|e| {
+            let key = format!("connectors.{name}.{}", e.key);
+            (key.trim_end_matches('.').to_owned(), e.why)
+        })?;
+        settings.directory = clean(&settings.directory);
+        Ok(settings)
+    });
+    resolved.collect()
+}
+
+/// The connector that nobody has to write down.
+fn lake() -> ConnectorOptions {
+    ConnectorOptions {
+        batch: Some(BatchOptions { max_age_ms: Some(LAKE_MAX_AGE_MS), ..BatchOptions::default() }),
+        metadata: Some(MetadataOptions { columns: Some(true) }),
+        ..ConnectorOptions::default()
+    }
 }
 
 /// Where relative paths start: the folder of the file, or the working directory without one.

@@ -72,6 +72,14 @@ fn the_schema_for_editors_is_up_to_date() {
     assert!(written == json_schema(), "run: forebay config schema > docs/forebay.schema.json");
 }
 
+/// `forebay config reference > docs/configuration.md` writes it anew.
+#[test]
+fn the_page_of_all_keys_is_up_to_date() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text == markdown(&json_schema()), "run: forebay config reference > docs/configuration.md");
+}
+
 #[test]
 fn every_option_says_what_it_is() {
     fn walk(schema: &serde_json::Value, path: &str) {
@@ -84,4 +92,12 @@ fn every_option_says_what_it_is() {
     for (name, definition) in schema["$defs"].as_object().unwrap() {
         walk(definition, &format!("{name}."));
     }
+}
+
+#[test]
+fn editors_take_dotted_keys() {
+    let schema = json_schema();
+    assert!(schema["patternProperties"].as_object().unwrap().keys().any(|p| p.contains("producer")), "{schema:#}");
+    let pattern = schema["$defs"]["ConnectorOptions"]["patternProperties"].as_object().unwrap().keys().next().unwrap();
+    assert!(pattern.contains("batch") && pattern.ends_with(r"\..+"), "{pattern}");
 }

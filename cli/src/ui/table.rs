@@ -13,7 +13,7 @@ pub fn columns(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Stri
             Cell::new(text).set_alignment(alignment)
         }));
     }
-    table.trim_fmt()
+    finished(table)
 }
 
 /// Names and values, one pair a line.
@@ -21,6 +21,14 @@ pub fn facts(facts: &[(&str, String)]) -> String {
     let mut table = plain();
     for (name, value) in facts {
         table.add_row([(*name).to_owned(), value.clone()]);
+    }
+    finished(table)
+}
+
+/// Two spaces between columns, none at the edges.
+fn finished(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     table.trim_fmt()
 }
@@ -40,7 +48,7 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["flights".to_owned(), "4".to_owned()], vec!["w".to_owned(), "12".to_owned()]];
         let text = columns(&["topic", "partitions"], rows.into_iter());
-        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0].starts_with("TOPIC") && lines[0].ends_with("PARTITIONS"), "{text}");
         assert!(lines[1].starts_with("flights") && lines[1].ends_with(" 4"), "{text}");
