@@ -445,6 +445,7 @@ proptest! {
                 panic!("{text}\nrefused {json}\n{error:?}");
             }
             prop_assert_eq!(&bytes, &writer.write_value_to_vec(value).unwrap(), "{}\nencoded {}", text, json);
+            walk::walk(&ours, &bytes, &Limits::default()).unwrap();
         }
     }
 }

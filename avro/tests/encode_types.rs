@@ -367,6 +367,8 @@ fn sensitive_values_are_never_shown() {
     assert_eq!(violations[0].got.as_deref(), Some("string"));
     assert!(violations[1].msg.contains("shown"), "the flag ends with its field");
     assert_eq!(violations[1].got.as_deref(), Some("\"shown\""));
+    let violations = encode(&plan, r#"{"pin":[],"open":{"pin":"s3cret"}}"#).unwrap_err();
+    assert!(!format!("{violations:?}").contains("s3cret"), "nor where their object is met");
 }
 
 #[test]

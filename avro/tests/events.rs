@@ -382,6 +382,22 @@ fn batches_keep_order_and_stand_alone() {
 }
 
 #[test]
+fn what_a_body_lists_is_limited_over_all_its_events() {
+    let wrong = event(
+        &format!(
+            r#"{{"sensor":[],"value":0,{}}}"#,
+            (0..99).map(|n| format!("\"x{n}\":0")).collect::<Vec<_>>().join(",")
+        ),
+        "",
+    );
+    let body = format!("[{}]", vec![wrong; 200].join(","));
+    let batch = encoder(PLAIN).batch(&body, &options(), &CONTEXT).unwrap();
+    let lengths: Vec<usize> = (0..200).map(|index| violations(&batch, index).len()).collect();
+    assert_eq!((lengths[0], lengths[99], lengths[100], lengths[199]), (100, 100, 2, 2));
+    assert_eq!(violations(&batch, 199)[1].kind, "too_many_errors");
+}
+
+#[test]
 fn bodies_of_another_shape_are_refused_whole() {
     let encoder = encoder(DEFAULT_ENVELOPE);
     let good = event("{}", "");

@@ -7,8 +7,8 @@ use crate::{
     violation::{Segment, Violation},
 };
 
-/// Places reported per event; behind them stands one `too_many_errors`.
-pub const MAX_VIOLATIONS: usize = 100;
+/// Places listed per event.
+const MAX_VIOLATIONS: usize = 100;
 
 /// Longest value that a message repeats, in characters; longest `got`, in bytes.
 const SHOWN_CHARS: usize = 64;
@@ -25,7 +25,7 @@ pub(crate) enum Step<'p, 'a> {
 }
 
 /// Path and findings of a pass.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Faults<'p, 'a> {
     /// From the event to the value being read.
     pub path: Vec<Step<'p, 'a>>,
@@ -33,11 +33,19 @@ pub(crate) struct Faults<'p, 'a> {
     pub probing: bool,
     /// Inside of a field whose values may not be shown.
     pub sensitive: bool,
+    /// How many places are listed; behind them stands one `too_many_errors`.
+    pub most: usize,
     found: Vec<Violation>,
 }
 
 /// The words for one place: message, `expected`, `got`.
-pub(super) type Words = (String, Option<String>, Option<String>);
+pub(crate) type Words = (String, Option<String>, Option<String>);
+
+impl Default for Faults<'_, '_> {
+    fn default() -> Self {
+        Self { path: Vec::new(), probing: false, sensitive: false, most: MAX_VIOLATIONS, found: Vec::new() }
+    }
+}
 
 impl Faults<'_, '_> {
     /// How many were noted so far.
@@ -55,16 +63,17 @@ impl Faults<'_, '_> {
     }
 
     /// Notes a fault at the current place before those noted since `mark`.
-    pub(super) fn insert(&mut self, mark: usize, kind: &'static str, words: impl FnOnce(bool) -> Words) {
-        if mark < MAX_VIOLATIONS {
+    pub(crate) fn insert(&mut self, mark: usize, kind: &'static str, words: impl FnOnce(bool) -> Words) {
+        let most = self.most;
+        if mark < most {
             let (msg, expected, got) = words(self.sensitive);
             self.found.insert(mark, Violation { path: self.segments(), msg, kind, expected, got });
         }
-        if self.found.len() > MAX_VIOLATIONS || mark >= MAX_VIOLATIONS {
-            self.found.truncate(MAX_VIOLATIONS);
+        if self.found.len() > most || mark >= most {
+            self.found.truncate(most);
             self.found.push(Violation {
                 path: Vec::new(),
-                msg: format!("more than {MAX_VIOLATIONS} places are wrong; the rest is not listed"),
+                msg: format!("more than {most} places are wrong; the rest is not listed"),
                 kind: "too_many_errors",
                 expected: None,
                 got: None,
@@ -100,12 +109,19 @@ fn say_mismatch(expected: String, raw: &str, hint: &str, sensitive: bool) -> Wor
     let shown =
         if scalar && !sensitive && raw.chars().count() <= SHOWN_CHARS { format!(" {raw}") } else { String::new() };
     let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
-    let got = if sensitive { kind } else { &raw[..raw.floor_char_boundary(SHOWN_CHARS)] };
-    (format!("expected {expected}, got {kind}{shown}{hint}"), Some(expected), Some(got.to_owned()))
+    (format!("expected {expected}, got {kind}{shown}{hint}"), Some(expected), Some(got(raw, sensitive)))
+}
+
+/// What came, cut to 64 bytes. Of an object or array only the type, as there may be sensitive fields in it.
+pub(crate) fn got(raw: &str, sensitive: bool) -> String {
+    match json_type(raw) {
+        word if sensitive || word == "object" || word == "array" => word.to_owned(),
+        _ => raw[..raw.floor_char_boundary(SHOWN_CHARS)].to_owned(),
+    }
 }
 
 /// JSON's word for the type of a literal.
-fn json_type(raw: &str) -> &'static str {
+pub(crate) fn json_type(raw: &str) -> &'static str {
     match raw.bytes().next() {
         Some(b'"') => "string",
         Some(b'{') => "object",

@@ -7,7 +7,7 @@ mod check;
 mod container;
 pub(crate) mod datetime;
 mod decimal;
-mod faults;
+pub(crate) mod faults;
 mod record;
 mod scalar;
 mod union;

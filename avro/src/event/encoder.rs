@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     encode::{Done, EncodeOptions, Pass, Stop},
+    frame::{self, FRAME_BYTES},
     json::{
         self,
         cursor::{Expected, Kind, Syntax},
@@ -18,8 +19,9 @@ use crate::{
     violation::{Segment, Violation},
 };
 
-/// Bytes before each value: 0, schema id.
-const FRAME_BYTES: usize = 5;
+/// Places listed for all events of a body; events behind that list one each. Two bytes of JSON are enough for one
+/// more wrong place, which takes hundreds in an answer.
+const BODY_VIOLATIONS: usize = 10_000;
 
 /// Encodes the events of a topic's schema. Compile once per schema id and share.
 #[derive(Clone, Debug)]
@@ -134,6 +136,8 @@ struct BodyReader<'r, 'a> {
     compact: String,
     tail: Vec<u8>,
     items: Vec<Item<'a>>,
+    /// Found in all events so far.
+    violations: usize,
 }
 
 impl<'r, 'a> BodyReader<'r, 'a> {
@@ -156,7 +160,7 @@ impl<'r, 'a> BodyReader<'r, 'a> {
         let mut pass = Pass::new(plan, body, encode);
         pass.out.reserve(body.len());
         let (compact, tail, items) = (String::new(), Vec::new(), Vec::new());
-        Ok(Self { encoder, record, options, context, pass, compact, tail, items })
+        Ok(Self { encoder, record, options, context, pass, compact, tail, items, violations: 0 })
     }
 
     fn finish(self) -> Batch<'a> {
@@ -235,9 +239,8 @@ impl<'r, 'a> BodyReader<'r, 'a> {
     fn event(&mut self) -> Done {
         self.pass.cursor.space();
         self.pass.begin();
-        let (from, frame) = (self.pass.cursor.pos(), self.pass.out.len());
-        self.pass.out.push(0);
-        self.pass.out.extend_from_slice(&self.encoder.schema_id.to_be_bytes());
+        let (from, start) = (self.pass.cursor.pos(), self.pass.out.len());
+        frame::write(self.encoder.schema_id, &mut self.pass.out);
         let mut reader = EventReader {
             pass: &mut self.pass,
             layout: &self.encoder.layout,
@@ -252,13 +255,13 @@ impl<'r, 'a> BodyReader<'r, 'a> {
         reader.read()?;
         let sent = reader.parts.event_id.map(|text| text.decode());
         let event_id = sent.clone().or_else(|| reader.generates_event_id().then(new_event_id));
-        reader.complete(frame + FRAME_BYTES, event_id.as_deref().unwrap_or_default())?;
+        reader.complete(start + FRAME_BYTES, event_id.as_deref().unwrap_or_default())?;
         let parts = reader.parts;
         let json = &self.pass.cursor.text()[from..self.pass.cursor.pos()];
-        let item = match self.judge(json, frame, parts, event_id) {
+        let item = match self.judge(json, start, parts, event_id) {
             Ok(encoded) => Item::Encoded(encoded),
             Err(why) => {
-                self.pass.out.truncate(frame);
+                self.pass.out.truncate(start);
                 Item::Invalid(Invalid { json, event_id: sent, why })
             }
         };
@@ -270,18 +273,22 @@ impl<'r, 'a> BodyReader<'r, 'a> {
     fn judge(
         &mut self,
         json: &'a str,
-        frame: usize,
+        start: usize,
         parts: Parts<'a>,
         event_id: Option<Cow<'a, str>>,
     ) -> Result<Encoded<'a>, Refusal> {
         let violations = self.pass.faults.take();
+        self.violations += violations.len();
+        if self.violations >= BODY_VIOLATIONS {
+            self.pass.faults.most = 1;
+        }
         within("event_bytes", json.len(), self.options.event_bytes)?;
         let (Some(event_id), Some(event_type), Some(timestamp_ns), Some(payload), true) =
             (event_id, parts.event_type, parts.timestamp, parts.payload, violations.is_empty())
         else {
             return Err(Refusal::Violations(violations));
         };
-        within("record_bytes", self.pass.out.len() - frame, self.options.record_bytes)?;
+        within("record_bytes", self.pass.out.len() - start, self.options.record_bytes)?;
         Ok(Encoded {
             json,
             event_id,
@@ -290,7 +297,7 @@ impl<'r, 'a> BodyReader<'r, 'a> {
             payload,
             metadata: parts.metadata,
             metadata_in_value: parts.metadata_in_value,
-            value: frame..self.pass.out.len(),
+            value: start..self.pass.out.len(),
             ignored_fields: self.pass.ignored,
         })
     }

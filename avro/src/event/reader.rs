@@ -5,7 +5,7 @@ use super::{
     layout::{Layout, Metadata, Payload, Slot},
 };
 use crate::{
-    encode::{Done, OpenRecord, Pass, Span, Step, datetime, wire},
+    encode::{Done, OpenRecord, Pass, Span, Step, datetime, faults, wire},
     json::{
         self,
         cursor::{Kind, Text},
@@ -145,9 +145,10 @@ impl<'a> EventReader<'_, '_, 'a> {
     /// `event_id` or `event_type`.
     fn short_text(&mut self, most: usize, ascii: bool) -> Done<Option<Text<'a>>> {
         if self.pass.kind()? != Kind::String {
-            self.wrong("string_type", "a string")?;
+            self.wrong("string_type", "string")?;
             return Ok(None);
         }
+        let from = self.pass.cursor.pos();
         let text = self.pass.cursor.string()?;
         if text.lone_surrogate {
             self.pass.lone_surrogate()?;
@@ -155,49 +156,56 @@ impl<'a> EventReader<'_, '_, 'a> {
         }
         let decoded = text.decode();
         let chars = if decoded.len() <= most { decoded.len() } else { decoded.chars().count() };
-        let faults = &mut self.pass.faults;
-        if chars == 0 {
-            faults.note("string_too_short", || format!("expected 1 to {most} characters, got an empty string"))?;
-        } else if chars > most {
-            faults.note("string_too_long", || format!("expected at most {most} characters, got {chars}"))?;
-        } else if ascii && !decoded.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-            faults.note("string_pattern_mismatch", || "expected printable ASCII characters only".into())?;
-        } else {
-            return Ok(Some(text));
-        }
+        let kind = match chars {
+            0 => "string_too_short",
+            _ if chars > most => "string_too_long",
+            _ if ascii && !decoded.bytes().all(|b| (b' '..=b'~').contains(&b)) => "string_pattern_mismatch",
+            _ => return Ok(Some(text)),
+        };
+        let expected = format!("1 to {most} {}characters", if ascii { "printable ASCII " } else { "" });
+        let what = if kind == "string_pattern_mismatch" { "others".into() } else { chars.to_string() };
+        let raw = &self.pass.cursor.text()[from..self.pass.cursor.pos()];
+        self.refuse(self.pass.faults.mark(), kind, &expected, raw, format!("expected {expected}, got {what}"));
         Ok(None)
     }
 
     fn timestamp(&mut self) -> Done {
+        const KIND: &str = "datetime_parsing";
         const EXPECTED: &str = "an RFC 3339 string such as 2026-01-31T12:00:00.000Z";
         if self.pass.kind()? != Kind::String {
-            return self.wrong("datetime_parsing", EXPECTED);
+            return self.wrong(KIND, EXPECTED);
         }
-        let text = self.pass.cursor.string()?.decode();
-        match datetime::parse_datetime(&text) {
+        let from = self.pass.cursor.pos();
+        match datetime::parse_datetime(&self.pass.cursor.string()?.decode()) {
             Ok(written) => self.parts.timestamp = Some(written.utc_nanos()),
-            Err(reason) => self.pass.faults.note("datetime_parsing", || format!("expected {EXPECTED}; {reason}"))?,
+            Err(reason) => {
+                let raw = &self.pass.cursor.text()[from..self.pass.cursor.pos()];
+                self.refuse(self.pass.faults.mark(), KIND, EXPECTED, raw, format!("expected {EXPECTED}; {reason}"));
+            }
         }
         Ok(())
     }
 
     /// Notes that another JSON type was expected, and steps over the value.
     fn wrong(&mut self, kind: &'static str, expected: &str) -> Done {
-        let got = match self.pass.kind()? {
-            Kind::Null => "null",
-            Kind::Boolean => "a boolean",
-            Kind::Number => "a number",
-            Kind::String => "a string",
-            Kind::Array => "an array",
-            Kind::Object => "an object",
-        };
-        self.pass.faults.note(kind, || format!("expected {expected}, got {got}"))?;
-        self.pass.check()
+        self.pass.cursor.space();
+        let (from, mark) = (self.pass.cursor.pos(), self.pass.faults.mark());
+        self.pass.check()?;
+        let raw = &self.pass.cursor.text()[from..self.pass.cursor.pos()];
+        let msg = format!("expected {expected}, got {}", faults::json_type(raw));
+        self.refuse(mark, kind, expected, raw, msg);
+        Ok(())
+    }
+
+    /// Notes what is wrong with the value `raw`, before what was noted since `mark`.
+    fn refuse(&mut self, mark: usize, kind: &'static str, expected: &str, raw: &str, msg: String) {
+        let words = |sensitive| (msg, Some(expected.to_owned()), Some(faults::got(raw, sensitive)));
+        self.pass.faults.insert(mark, kind, words);
     }
 
     fn payload(&mut self) -> Done {
         if self.pass.kind()? != Kind::Object {
-            return self.wrong("dict_type", "an object");
+            return self.wrong("dict_type", "object");
         }
         let (from, out, blanks) = (self.pass.cursor.pos(), self.pass.out.len(), self.pass.cursor.blanks());
         match self.layout {
@@ -259,7 +267,7 @@ impl<'a> EventReader<'_, '_, 'a> {
         match self.pass.kind()? {
             Kind::Null => return Ok(self.pass.cursor.null()?),
             Kind::Object => {}
-            _ => return self.wrong("dict_type", "an object or null"),
+            _ => return self.wrong("dict_type", "object or null"),
         }
         let (from, out) = (self.pass.cursor.pos(), self.pass.out.len());
         match self.layout.metadata() {

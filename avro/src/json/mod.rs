@@ -2,6 +2,7 @@
 
 pub(crate) mod cursor;
 pub(crate) mod keys;
+mod token;
 
 #[cfg(test)]
 mod tests;
