@@ -108,6 +108,20 @@ impl LocalLog {
         Arc::new(registry::Store::new(self.shared.clone()))
     }
 
+    /// Changes topics and tells the groups: both happen even if the caller stops waiting.
+    async fn administer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Shared>) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let groups = self.groups.clone();
+        let both = move |shared: &Arc<Shared>| {
+            let done = work(shared)?;
+            groups.topics_changed();
+            Ok(done)
+        };
+        admin::alone(&self.shared, both).await
+    }
+
     /// Ends the threads; what was accepted is written first. Blocks for as long as that takes.
     fn end(&self) {
         self.shared.queue.close();
@@ -141,23 +155,17 @@ impl Log for LocalLog {
 
     async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
         let spec = spec.clone();
-        let info = admin::alone(&self.shared, move |shared| admin::create(shared, &spec)).await?;
-        self.groups.topics_changed();
-        Ok(info)
+        self.administer(move |shared| admin::create(shared, &spec)).await
     }
 
     async fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
         let name = topic.to_owned();
-        admin::alone(&self.shared, move |shared| admin::delete(shared, &name)).await?;
-        self.groups.topics_changed();
-        Ok(())
+        self.administer(move |shared| admin::delete(shared, &name)).await
     }
 
     async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError> {
         let name = topic.to_owned();
-        let info = admin::alone(&self.shared, move |shared| admin::grow(shared, &name, partitions)).await?;
-        self.groups.topics_changed();
-        Ok(info)
+        self.administer(move |shared| admin::grow(shared, &name, partitions)).await
     }
 
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {

@@ -122,3 +122,35 @@ async fn a_directory_that_is_no_log_is_named() {
     let error = LocalLog::open(settings(dir.path())).err().unwrap().to_string();
     assert!(error.contains("log"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_configuration_opens_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = Some(format!("local://{}/log", dir.path().display()));
+    let broker = crate::config::BrokerOptions { url, ..Default::default() }.settings().unwrap();
+    let producer = crate::config::ProducerOptions::default().settings().unwrap();
+    let opened = crate::open(&broker, producer).await.unwrap();
+    opened.log.health().await.unwrap();
+    opened.registry_store.put(&[(b"k".to_vec(), b"v".to_vec())]).unwrap();
+    opened.log.close().await.unwrap();
+    assert!(matches!(opened.log.health().await, Err(LogError::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn groups_hear_of_a_topic_whose_maker_went_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    let spec = GroupSpec {
+        group: "g".into(),
+        topics: vec![],
+        all_topics: true,
+        except: vec![],
+        revoke_timeout: Duration::from_secs(1),
+    };
+    let mut consumer = log.subscribe(spec).await.unwrap();
+    let topic = TopicSpec { name: "t".into(), partitions: 1, config: BTreeMap::new() };
+    // As when a client hangs up: polled once, then dropped.
+    let _ = tokio::time::timeout(Duration::ZERO, log.create_topic(&topic)).await;
+    let polled = consumer.poll(1, Duration::from_secs(10)).await.unwrap();
+    assert!(matches!(polled, crate::Polled::Assigned(_)), "{polled:?}");
+}
