@@ -6,7 +6,12 @@ use std::collections::HashMap;
 
 use apache_avro::{Decimal, Uuid, types::Value, writer::datum::GenericDatumWriter};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use forebay_avro::{encode::EncodeOptions, plan::Plan, schema::Schema};
+use forebay_avro::{
+    encode::EncodeOptions,
+    plan::Plan,
+    schema::Schema,
+    walk::{self, Limits},
+};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
