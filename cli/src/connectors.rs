@@ -68,13 +68,17 @@ async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
         ("state", said(status.state).to_owned()),
         ("destination", status.destination.clone()),
         ("lag", status.lag.to_string()),
-        ("rows", format!("{} in {} bytes since it started", status.rows, status.bytes)),
-        ("dead letters", status.dead_letters.to_string()),
+        ("rows", since_start(&status, format!("{} in {} bytes", status.rows, status.bytes))),
+        ("dead letters", since_start(&status, status.dead_letters.to_string())),
         ("last flush", status.last_flush.clone().unwrap_or_else(|| "-".to_owned())),
         ("tasks", tasks.collect::<Vec<_>>().join("\n")),
         ("partitions", table::columns(&["topic", "partition", "committed", "written", "lag"], partitions)),
     ];
     context.output.one(&status, &facts)
+}
+
+fn since_start(status: &ConnectorStatus, count: String) -> String {
+    if status.state == ConnectorState::Stopped { "-".to_owned() } else { format!("{count} since it started") }
 }
 
 fn said(state: ConnectorState) -> &'static str {

@@ -26,8 +26,11 @@ use crate::{
 const SINK: &str = "s3";
 
 /// The connectors that run in this process. Clones show the same ones.
-#[derive(Clone, Default)]
-pub struct Running(Arc<Mutex<Vec<Connector>>>);
+#[derive(Clone)]
+pub struct Running {
+    connectors: Arc<Mutex<Vec<Connector>>>,
+    log: Arc<dyn Log>,
+}
 
 impl Running {
     /// Starts all connectors of the configuration.
@@ -44,12 +47,12 @@ impl Running {
             tmp_dir,
         };
         let started = config.connectors.iter().map(|settings| Connector::start(settings.clone(), deps.clone()));
-        Ok(Self(Arc::new(Mutex::new(started.collect()))))
+        Ok(Self { connectors: Arc::new(Mutex::new(started.collect())), log: parts.log.clone() })
     }
 
     /// Writes out what is open and stops, all at once and within the time given.
     pub async fn drain(&self, within: Duration) -> Outcome {
-        let connectors = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let connectors = std::mem::take(&mut *self.connectors.lock().unwrap_or_else(PoisonError::into_inner));
         let drains: Vec<_> = connectors.into_iter().map(|c| tokio::spawn(c.drain(within))).collect();
         let mut clean = true;
         for drain in drains {
@@ -61,19 +64,33 @@ impl Running {
         Err(Failure::error("not all batches were delivered in time; the next start delivers them, each row once"))
     }
 
-    fn statuses(&self) -> Vec<ConnectorStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(shown).collect()
+    /// How they are now. The lag is counted to the log's end as it is at this moment: a task knows of records only
+    /// when it has polled them.
+    async fn statuses(&self) -> Vec<ConnectorStatus> {
+        let mut statuses: Vec<_> =
+            self.connectors.lock().unwrap_or_else(PoisonError::into_inner).iter().map(shown).collect();
+        for status in &mut statuses {
+            for partition in &mut status.partitions {
+                let part = TopicPartition::new(partition.topic.as_str(), partition.partition);
+                if let Ok(marks) = self.log.watermarks(&part).await {
+                    partition.high_watermark = marks.high;
+                    partition.lag = marks.high - partition.committed.unwrap_or(marks.low);
+                }
+            }
+            status.lag = status.partitions.iter().map(|p| p.lag).sum();
+        }
+        statuses
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectorControl for Running {
     async fn connectors(&self) -> Vec<ConnectorStatus> {
-        self.statuses()
+        self.statuses().await
     }
 
     async fn connector(&self, name: &str) -> Option<ConnectorStatus> {
-        self.statuses().into_iter().find(|status| status.name == name)
+        self.statuses().await.into_iter().find(|status| status.name == name)
     }
 }
 
@@ -173,7 +190,7 @@ fn shown(connector: &Connector) -> ConnectorStatus {
     ConnectorStatus {
         name: status.name,
         sink: SINK.to_owned(),
-        destination: connector.destination().to_owned(),
+        destination: destination(connector.settings()),
         state: state(status.state),
         lag: status.lag,
         rows: status.rows,
