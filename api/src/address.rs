@@ -280,3 +280,8 @@ fn escape(name: &str) -> Cow<'_, str> {
 pub(crate) fn rfc3339(timestamp_ns: i128) -> String {
     jiff::Timestamp::from_nanosecond(timestamp_ns).map(|time| time.to_string()).unwrap_or_default()
 }
+
+/// RFC 3339 in UTC with milliseconds.
+pub(crate) fn rfc3339_ms(timestamp_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(timestamp_ms).map(|time| format!("{time:.3}")).unwrap_or_default()
+}

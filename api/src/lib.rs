@@ -7,6 +7,7 @@ pub mod config;
 mod conn;
 pub mod control;
 mod encoders;
+mod latest;
 mod layers;
 mod metrics;
 pub mod names;

@@ -120,3 +120,100 @@ impl Settings {
 pub(crate) fn absolute(base: &Path, path: &Path) -> PathBuf {
     base.join(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn resolve(api: Value, topics: Value) -> Result<Settings, String> {
+        let api: ApiOptions = serde_json::from_value(api).map_err(|e| e.to_string())?;
+        let topics: BTreeMap<String, TopicOptions> = serde_json::from_value(topics).map_err(|e| e.to_string())?;
+        let around = Surroundings {
+            base: Path::new("/etc/forebay"),
+            local_log: true,
+            record_bytes: 1_000_000,
+            dlq_topic: "events.dlq",
+        };
+        Settings::resolve(&api, &topics, around).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn every_key_has_a_default() {
+        let settings = resolve(json!({}), json!({})).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.management_listen.unwrap().to_string(), "127.0.0.1:9090");
+        assert!(settings.topics_auto_create && !settings.allow_anonymous);
+        assert_eq!(settings.limits.body_bytes, 10 << 20);
+        assert_eq!(settings.topic("orders").subject, "orders-value");
+    }
+
+    #[test]
+    fn options_at_and_beyond_their_bounds() {
+        for (key, least, most) in [
+            ("timeout_ms", 100_u64, 30_000),
+            ("json_depth", 1, 64),
+            ("batch_events", 1, 1_000_000),
+            ("uri_bytes", 256, 32 << 10),
+            ("header_count", 10, 255),
+            ("idle_timeout_s", 1, 3_600),
+            ("http2_streams", 1, 10_000),
+        ] {
+            for (value, fits) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+                let got = resolve(json!({key: value}), json!({}));
+                assert_eq!(got.is_ok(), fits, "{key}: {value}");
+                assert!(fits || got.unwrap_err().starts_with(&format!("api.{key}: {value} is outside")));
+            }
+        }
+    }
+
+    #[test]
+    fn topics_that_can_not_be() {
+        for (options, message) in [
+            (json!({"partitions": 0}), "topics.t.partitions: 0 is outside"),
+            (json!({"key": "payload/id"}), "topics.t.key: \"payload/id\" is no JSON pointer"),
+            (json!({"key": []}), "topics.t.key: needs 1 to 16"),
+            (json!({"subject": ""}), "topics.t.subject: must not be empty"),
+            (json!({"header_metadata": ["forebay.x"]}), "topics.t.header_metadata: \"forebay.x\" is reserved"),
+            (json!({"header_metadata": ["traceparent"]}), "topics.t.header_metadata: \"traceparent\" is reserved"),
+            (json!({"retention_ms": 0}), "topics.t.retention_ms: 0 is neither"),
+            (json!({"dedupe": "memory"}), "unknown field `dedupe`"),
+            (json!({"schema_version": 0}), "expected \"latest\" or a version number from 1"),
+            (json!({"schema_version": "newest"}), "expected \"latest\""),
+        ] {
+            let error = resolve(json!({}), json!({"t": options})).unwrap_err();
+            assert!(error.contains(message), "{error} lacks {message}");
+        }
+        assert!(resolve(json!({}), json!({"a/b": {}})).unwrap_err().starts_with("topics.a/b: "));
+    }
+
+    #[test]
+    fn topics_in_full() {
+        let options = json!({
+            "partitions": 7, "key": ["/payload/a", "/metadata/b"], "key_required": true, "subject": "s",
+            "schema_version": 3, "schema_file": "t.avsc", "missing_schema": "reject",
+            "generate": ["event_id", "timestamp"], "header_metadata": ["source"], "headers": "all",
+            "record_timestamp": "event", "unknown_fields": "ignore", "retention_ms": -1, "retention_bytes": 5,
+        });
+        let settings = resolve(json!({}), json!({"t": options})).unwrap().topic("t");
+        let expected = TopicSettings {
+            partitions: Some(7),
+            key: Some(vec!["/payload/a".into(), "/metadata/b".into()]),
+            key_required: true,
+            subject: "s".into(),
+            schema_version: SchemaVersion::Pinned(3),
+            schema_file: Some("/etc/forebay/t.avsc".into()),
+            missing_schema: MissingSchema::Reject,
+            generate_event_id: true,
+            generate_timestamp: true,
+            header_metadata: vec!["source".into()],
+            headers: HeaderSet::All,
+            record_timestamp: RecordTimestamp::Event,
+            unknown_fields: UnknownFields::Ignore,
+            retention_ms: Some(-1),
+            retention_bytes: Some(5),
+        };
+        assert_eq!(settings, expected);
+    }
+}

@@ -173,3 +173,23 @@ fn finish(app: &App, response: &Response, seen: Seen<'_>, refusal: Option<&Refus
         Some(_) => log!(tracing::Level::INFO),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem() {
+        let broken = || async {
+            if true {
+                panic!("oops")
+            }
+        };
+        let router = Router::new().route("/", get(broken));
+        let response = run(router, Request::new(Body::empty()), "c").await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.extensions().get::<Refusal>().unwrap().problem.code, Code::Internal);
+    }
+}

@@ -5,6 +5,7 @@ mod connectors;
 mod docs;
 mod events;
 mod health;
+mod latest;
 mod metrics;
 mod reply;
 mod request;
@@ -31,6 +32,7 @@ pub(crate) fn api(app: Arc<App>) -> Router {
         .route("/api/v1/events/{topic}", post(events::publish))
         .route("/api/v1/events/{topic}/batch", post(batch::publish))
         .route("/api/v1/events/{topic}/validate", post(validate::validate))
+        .route("/api/v1/events/{topic}/latest", get(latest::latest))
         .route("/api/v1/topics", get(topics::list).post(topics::create))
         .route("/api/v1/topics/{topic}", get(topics::show))
         .route("/api/v1/schemas", get(schemas::subjects))

@@ -8,6 +8,8 @@ mod bodies;
 mod connections;
 mod drain;
 mod limits;
+mod logs;
 mod problems;
 mod publishing;
+mod reading;
 mod support;
