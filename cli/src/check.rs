@@ -49,9 +49,9 @@ pub async fn run(context: &Context) -> Outcome {
     let config = &context.config;
     let mut findings = Findings::default();
     findings.add("configuration", Ok(understood(config)));
-    let writable = data_dir(&config.data_dir);
-    let usable = writable.is_ok();
-    findings.add("data_dir", writable);
+    let found = writable(&config.data_dir);
+    let usable = found.is_ok();
+    findings.add("data_dir", found);
     let holder = if usable { holder(&config.data_dir, &mut findings)? } else { None };
     if holder.is_none() {
         listeners(config, &mut findings).await;
@@ -70,7 +70,7 @@ pub async fn run(context: &Context) -> Outcome {
     }
     for connector in &config.connectors {
         let probed = deliver::probe(connector, config).await.map_err(|failure| failure.text);
-        let found = probed.map(|_| format!("{}: can be written", deliver::describe(connector)));
+        let found = probed.map(|says| format!("{}; {says}", deliver::describe(connector)));
         findings.add(format!("connectors.{}", connector.name), found);
     }
     context.output.rows(&findings.0)?;
@@ -94,13 +94,13 @@ fn understood(config: &Config) -> String {
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written. Leaves nothing behind.
-fn data_dir(dir: &Path) -> Result<String, String> {
+pub fn writable(dir: &Path) -> Result<String, String> {
     let there = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
     let probe = there.join(format!(".forebay-check-{}", std::process::id()));
     let tried = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
     match tried {
         Err(error) => {
-            Err(format!("{} can't be written: {error}; choose another data_dir or fix its rights", there.display()))
+            Err(format!("{} can't be written: {error}; choose another place or fix its rights", there.display()))
         }
         Ok(()) if there == dir => Ok(format!("{} can be written", dir.display())),
         Ok(()) => Ok(format!("{} will be made", dir.display())),

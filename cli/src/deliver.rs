@@ -17,6 +17,7 @@ use forebay_sink::{
 };
 
 use crate::{
+    check,
     config::Config,
     exit::{Failure, Outcome},
     parts::Parts,
@@ -164,8 +165,11 @@ impl ConnectorControl for Resting {
     }
 }
 
-/// Whether the destination of a connector can be written; what was found, as a sentence.
+/// Whether the destination of a connector can be written; what was found, as a sentence. Makes no directory.
 pub async fn probe(settings: &ConnectorSettings, config: &Config) -> Result<String, Failure> {
+    if !settings.directory.exists() {
+        return check::writable(&settings.directory).map_err(Failure::error);
+    }
     Connector::check(settings, &config.data_dir.join("tmp")).await.map_err(Failure::error)?;
     Ok(format!("{} can be written", destination(settings)))
 }
