@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::{
     args,
@@ -20,11 +20,27 @@ const POLL: Duration = Duration::from_millis(500);
 /// The most events that one look can show.
 const MOST: u32 = 1000;
 
-/// One page of the newest events.
+/// One page of the newest events, whose texts are passed on as they stand: no number of theirs is rounded.
 #[derive(Debug, Deserialize)]
 struct Page {
-    events: Vec<Value>,
+    events: Vec<Box<RawValue>>,
     high_watermarks: BTreeMap<String, i64>,
+}
+
+/// What is told of an event on one line.
+#[derive(Debug, Deserialize)]
+struct Line<'a> {
+    partition: i32,
+    offset: i64,
+    #[serde(default)]
+    timestamp: String,
+    #[serde(default)]
+    event_type: String,
+    key: Option<String>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 /// Runs the verb.
@@ -110,7 +126,7 @@ impl std::fmt::Display for Missed {
 
 #[derive(Debug)]
 struct News {
-    events: Vec<Value>,
+    events: Vec<Box<RawValue>>,
     missed: Vec<Missed>,
 }
 
@@ -142,42 +158,43 @@ impl Position {
     }
 }
 
-fn place(event: &Value) -> Option<(String, i64)> {
-    Some((event.get("partition")?.as_i64()?.to_string(), event.get("offset")?.as_i64()?))
+fn place(event: &RawValue) -> Option<(String, i64)> {
+    let Line { partition, offset, .. } = serde_json::from_str(event.get()).ok()?;
+    Some((partition.to_string(), offset))
 }
 
-fn show(event: &Value, context: &Context) -> Outcome {
+fn show(event: &RawValue, context: &Context) -> Outcome {
     match context.output.format {
         Format::Table => context.output.line(&sentence(event)),
-        _ => context.output.line(&event.to_string()),
+        _ => context.output.line(event.get()),
     }
 }
 
 /// One line for a person: where, when, key, type, payload.
-fn sentence(event: &Value) -> String {
-    let text = |name: &str| match event.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    };
-    let place = format!("{}:{}", text("partition"), text("offset"));
-    match event.get("error") {
-        Some(error) => format!("{place}  undecodable: {error}"),
+fn sentence(event: &RawValue) -> String {
+    let Ok(line) = serde_json::from_str::<Line<'_>>(event.get()) else { return event.get().to_owned() };
+    let Line { partition, offset, timestamp, event_type, .. } = &line;
+    match line.error {
+        Some(error) => format!("{partition}:{offset}  undecodable: {error}"),
         None => {
-            format!("{place}  {}  {}  {}  {}", text("timestamp"), text("key"), text("event_type"), text("payload"))
+            let key = line.key.as_deref().unwrap_or("-");
+            let payload = line.payload.map_or("-", RawValue::get);
+            format!("{partition}:{offset}  {timestamp}  {key}  {event_type}  {payload}")
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
 
     fn page(events: &[(i64, i64)], high: &[(&str, i64)]) -> Page {
         Page {
-            events: events.iter().map(|(p, o)| json!({"partition": p, "offset": o})).collect(),
+            events: events.iter().map(|(p, o)| raw(&format!(r#"{{"partition":{p},"offset":{o}}}"#))).collect(),
             high_watermarks: high.iter().map(|(p, o)| ((*p).to_owned(), *o)).collect(),
         }
     }
@@ -187,7 +204,7 @@ mod tests {
         let mut position = Position(BTreeMap::from([("0".into(), 5), ("1".into(), 0)]));
         // Newest first; 0:7 came after the watermarks were taken.
         let news = position.advance(page(&[(0, 7), (0, 6), (0, 5), (0, 4)], &[("0", 7), ("1", 0)]));
-        assert_eq!(news.events.iter().filter_map(place).map(|p| p.1).collect::<Vec<_>>(), [5, 6]);
+        assert_eq!(news.events.iter().filter_map(|e| place(e)).map(|p| p.1).collect::<Vec<_>>(), [5, 6]);
         assert_eq!(news.missed, []);
         let news = position.advance(page(&[(1, 9), (1, 8), (0, 7)], &[("0", 8), ("1", 10)]));
         assert_eq!(news.events.len(), 3);
@@ -198,10 +215,9 @@ mod tests {
 
     #[test]
     fn one_line_says_it() {
-        let event =
-            json!({"partition": 1, "offset": 2, "timestamp": "t", "key": null, "event_type": "e", "payload": {"a": 1}});
-        assert_eq!(sentence(&event), r#"1:2  t  -  e  {"a":1}"#);
-        let event = json!({"partition": 1, "offset": 2, "event": null, "error": {"code": "undecodable"}});
-        assert_eq!(sentence(&event), r#"1:2  undecodable: {"code":"undecodable"}"#);
+        let event = r#"{"partition":1,"offset":2,"timestamp":"t","key":null,"event_type":"e","payload":{"a": 1.50}}"#;
+        assert_eq!(sentence(&raw(event)), r#"1:2  t  -  e  {"a": 1.50}"#);
+        let event = r#"{"partition":1,"offset":2,"event":null,"error":{"code":"undecodable"}}"#;
+        assert_eq!(sentence(&raw(event)), r#"1:2  undecodable: {"code":"undecodable"}"#);
     }
 }
