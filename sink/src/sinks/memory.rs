@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ struct State {
     away: bool,
     lose_replies: u32,
     puts: u64,
+    delay: Duration,
 }
 
 impl MemoryStore {
@@ -46,6 +48,11 @@ impl MemoryStore {
         self.state().lose_replies = count;
     }
 
+    /// Every put takes so long, half of it before it takes effect.
+    pub fn set_delay(&self, delay: Duration) {
+        self.state().delay = delay;
+    }
+
     /// All objects by key.
     pub fn objects(&self) -> BTreeMap<String, (Bytes, Metadata)> {
         self.state().objects.clone()
@@ -56,23 +63,7 @@ impl MemoryStore {
         self.state().puts
     }
 
-    /// Plants an object.
-    pub fn plant(&self, key: &str, bytes: Bytes, metadata: Metadata) {
-        self.state().objects.insert(key.to_owned(), (bytes, metadata));
-    }
-}
-
-#[async_trait]
-impl ObjectStore for MemoryStore {
-    fn describe(&self) -> String {
-        "memory:".to_owned()
-    }
-
-    async fn check(&self) -> Result<(), SinkError> {
-        self.reachable().map(drop)
-    }
-
-    async fn put_if_absent(&self, key: &str, content: &Content, metadata: &Metadata) -> Result<Put, SinkError> {
+    fn put(&self, key: &str, content: &Content, metadata: &Metadata) -> Result<Put, SinkError> {
         let mut bytes = Vec::new();
         content.copy_to(&mut bytes).map_err(|error| SinkError::retry(error.to_string()))?;
         let mut state = self.state();
@@ -92,6 +83,30 @@ impl ObjectStore for MemoryStore {
             return Err(SinkError::retry("no reply"));
         }
         Ok(put)
+    }
+
+    /// Plants an object.
+    pub fn plant(&self, key: &str, bytes: Bytes, metadata: Metadata) {
+        self.state().objects.insert(key.to_owned(), (bytes, metadata));
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    fn describe(&self) -> String {
+        "memory:".to_owned()
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        self.reachable().map(drop)
+    }
+
+    async fn put_if_absent(&self, key: &str, content: &Content, metadata: &Metadata) -> Result<Put, SinkError> {
+        let half = self.state().delay / 2;
+        tokio::time::sleep(half).await;
+        let put = self.put(key, content, metadata);
+        tokio::time::sleep(half).await;
+        put
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Metadata)>, SinkError> {

@@ -1,0 +1,150 @@
+//! From the embedded log to Parquet files in a directory, end to end.
+
+mod support;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use forebay_broker::{
+    config::ProducerSettings,
+    local::{LocalLog, LocalSettings},
+};
+use forebay_sink::{config::ConnectorOptions, connector::Connector, status::State};
+use support::*;
+
+fn local(dir: &Path) -> Arc<LocalLog> {
+    let producer = ProducerSettings { queue_bytes: 64 << 20, queue_records: 100_000, record_bytes: 1_000_000 };
+    LocalLog::open(LocalSettings {
+        dir: dir.to_owned(),
+        group_commit: Duration::from_millis(1),
+        cache_bytes: 16 << 20,
+        retention_check: Duration::from_secs(30),
+        min_free_bytes: 1 << 20,
+        producer,
+    })
+    .unwrap()
+}
+
+async fn world(dir: &Path) -> World {
+    World::new(local(dir)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_becomes_a_row_in_a_file_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    world.topic("readings", 1).await;
+    world.publish("readings", 1, 7, 1).await;
+    let connector = world.start(r#"{"batch":{"max_age_ms":200}}"#);
+    world.settled("readings").await;
+    let files = parquet_files(&world.lake());
+    let want = world.lake().join("readings/partition=0/readings+0+00000000000000000000+1.parquet");
+    assert_eq!(files, [want]);
+    let rows = read_lake(&world.lake());
+    assert_eq!(rows, [LakeRow { at: ("readings".to_owned(), 0, 0), id: 7, name: "reading 7".to_owned() }]);
+    let sidecar =
+        world.lake().join("_forebay/lake/readings/partition=0/readings+0+00000000000000000000+1.parquet.json");
+    let sidecar: serde_json::Value = serde_json::from_slice(&std::fs::read(sidecar).unwrap()).unwrap();
+    assert_eq!((&sidecar["forebay-end"], &sidecar["forebay-group-files"]), (&"0".into(), &"1".into()));
+    let status = connector.status();
+    assert_eq!((status.state, status.lag, status.rows), (State::Running, 0, 1));
+    assert!(connector.drain(Duration::from_secs(10)).await);
+    world.log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_rotate_at_their_limit_and_a_drain_writes_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    world.topic("readings", 2).await;
+    world.publish("readings", 2, 0, 2050).await;
+    let connector = world.start(r#"{"tasks_max":2,"batch":{"max_rows":1000,"max_age_ms":60000}}"#);
+    eventually("two full files", async || parquet_files(&world.lake()).len() == 2).await;
+    eventually("all to be read", async || connector.status().lag <= 50).await;
+    assert!(connector.drain(Duration::from_secs(10)).await);
+    let mut counts: Vec<usize> = parquet_files(&world.lake())
+        .iter()
+        .map(|path| read_parquet(std::fs::read(path).unwrap().into()).len())
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [25, 25, 1000, 1000]);
+    world.settled("readings").await;
+    world.audit("readings").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hourly_folders_follow_the_record_and_large_files_spill() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    world.topic("readings", 1).await;
+    let hour = 3_600_000;
+    let records = (0..5000)
+        .map(|id| {
+            let mut record = world.record("readings", 0, Some(world.value(id)));
+            record.timestamp_ms = Some(1_795_235_045_678 + (id % 3) * hour);
+            record
+        })
+        .collect();
+    world.send(records).await;
+    let options = r#"{"partitioner":"hourly","spill_bytes":4096,"topics.dir":"raw","batch":{"max_age_ms":500}}"#;
+    let connector = world.start(options);
+    world.settled("readings").await;
+    let folders: std::collections::BTreeSet<_> = parquet_files(&world.lake())
+        .iter()
+        .map(|f| f.parent().unwrap().strip_prefix(world.lake()).unwrap().to_owned())
+        .collect();
+    let hours: Vec<_> = folders.iter().map(|f| f.to_str().unwrap()).collect();
+    let base = "raw/readings/year=2026/month=11/day=21/hour=";
+    assert_eq!(hours, [format!("{base}04"), format!("{base}05"), format!("{base}06")]);
+    world.audit("readings").await;
+    assert_eq!(std::fs::read_dir(world.dir.join("tmp")).unwrap().count(), 0, "temporary files have no names");
+    connector.drain(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_a_file_is_waited_for_and_nothing_becomes_a_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    std::fs::write(world.lake(), b"in the way").unwrap();
+    world.topic("readings", 1).await;
+    world.publish("readings", 1, 0, 10).await;
+    let connector = world.start(r#"{"batch":{"max_age_ms":100}}"#);
+    let down = async || connector.status().trouble.is_some_and(|trouble| trouble.code == "DESTINATION_DOWN");
+    eventually("the trouble to show", down).await;
+    std::fs::remove_file(world.lake()).unwrap();
+    world.settled("readings").await;
+    world.audit("readings").await;
+    assert!(world.dead().await.is_empty());
+    eventually("the trouble to go", async || connector.status().trouble.is_none()).await;
+    connector.drain(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_that_vanishes_mid_run_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    world.topic("readings", 1).await;
+    world.publish("readings", 1, 0, 10).await;
+    let connector = world.start(r#"{"batch":{"max_age_ms":100}}"#);
+    world.settled("readings").await;
+    let away = world.dir.join("unmounted");
+    std::fs::rename(world.lake(), &away).unwrap();
+    world.publish("readings", 1, 10, 10).await;
+    let down = async || connector.status().trouble.is_some_and(|trouble| trouble.code == "DESTINATION_DOWN");
+    eventually("the trouble to show", down).await;
+    assert!(!world.lake().exists(), "nothing is written to where the lake was");
+    std::fs::rename(&away, world.lake()).unwrap();
+    world.settled("readings").await;
+    world.audit("readings").await;
+    connector.drain(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_writes_nothing_and_finds_a_bad_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ConnectorOptions::default().resolve("lake", dir.path(), &dir.path().join("lake")).unwrap();
+    Connector::check(&settings, dir.path()).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("lake")).unwrap().count(), 0);
+    std::fs::write(dir.path().join("file"), b"").unwrap();
+    let settings = ConnectorOptions::default().resolve("lake", dir.path(), &dir.path().join("file/lake")).unwrap();
+    assert!(Connector::check(&settings, dir.path()).await.is_err());
+}
