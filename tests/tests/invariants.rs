@@ -1,4 +1,5 @@
 //! The rules of ARCHITECTURE.md, held by the build: who may name which crate, and what no source may do.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,11 @@ fn root() -> PathBuf {
 }
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(vec!["--locked".into()]).exec().unwrap()
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(vec!["--locked".into()])
+        .exec()
+        .unwrap()
 }
 
 /// Folder of each workspace package -> names of its direct normal and build dependencies.
@@ -199,7 +204,8 @@ fn stores_are_named_only_below_sinks() {
 #[test]
 fn routes_and_publish_keep_to_their_side() {
     let found = offenders(&["api"], &["axum::", "hyper::"], &[]);
-    let found: Vec<_> = found.into_iter().filter(|p| p.starts_with("api/src/publish") || p.starts_with("api/src/address")).collect();
+    let found: Vec<_> =
+        found.into_iter().filter(|p| p.starts_with("api/src/publish") || p.starts_with("api/src/address")).collect();
     assert!(found.is_empty(), "publish and address know no HTTP: {found:#?}");
 }
 
