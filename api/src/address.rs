@@ -249,16 +249,12 @@ fn headers(envelope: &Envelope<'_>, event: &Encoded<'_>) -> Result<Headers, Viol
     Ok(headers)
 }
 
-/// The headers that a dead letter keeps.
-pub(crate) fn dead_letter_headers(envelope: &Envelope<'_>, event_id: Option<&str>) -> Headers {
-    let names = envelope.names;
+/// The headers that every dead letter of a request keeps.
+pub(crate) fn dead_letter_headers(envelope: &Envelope<'_>) -> Headers {
     let mut headers = Headers::default();
-    headers.push(names.correlation_id.clone(), envelope.correlation.clone());
+    headers.push(envelope.names.correlation_id.clone(), envelope.correlation.clone());
     if let Some((parent, _)) = &envelope.trace {
-        headers.push(names.traceparent.clone(), parent.clone());
-    }
-    if let Some(event_id) = event_id {
-        headers.push(names.event_id.clone(), Bytes::copy_from_slice(event_id.as_bytes()));
+        headers.push(envelope.names.traceparent.clone(), parent.clone());
     }
     headers
 }

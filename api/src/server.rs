@@ -24,8 +24,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{HYPER_HEADER_BYTES, HYPER_HEADER_COUNT, Limits, Settings},
-    conn::{Conn, ConnTimeouts, Guarded, Io},
+    conn::{Conn, ConnTimeouts, Guarded},
     control::ConnectorControl,
+    io::Io,
     layers::{self, Door},
     prepare::prepare,
     routes,

@@ -72,7 +72,7 @@ pub(super) async fn publish(
     let results = app.publisher.publish(&publish, &options).await?;
     match results.into_iter().next() {
         Some(result) => answer(result),
-        None => Err(crate::receipts::delivery_unknown()),
+        None => Err(crate::publish::receipts::delivery_unknown()),
     }
 }
 

@@ -2,20 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use forebay_broker::{PendingReceipts, ProduceError, Receipts};
+use forebay_broker::{PendingReceipts, ProduceError, Receipt, Receipts};
 use tokio::time::Instant;
 
 use crate::{
     metrics::Outcome,
     problem::{Code, ErrorItem, Problem},
-    publish::Results,
     topics::Topic,
 };
+
+/// One result per record of a produce call.
+pub(crate) type Results = Vec<Result<Receipt, Problem>>;
 
 /// A produce call whose receipts are on their way.
 pub(crate) struct Pending {
     receipts: Option<PendingReceipts>,
     topic: Arc<Topic>,
+    /// What a stored record is counted as, if the caller has gone.
+    outcome: Outcome,
     count: usize,
     bytes: usize,
     started: std::time::Instant,
@@ -23,8 +27,22 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(receipts: PendingReceipts, topic: Arc<Topic>, count: usize, bytes: usize) -> Self {
-        Self { receipts: Some(receipts), topic, count, bytes, started: std::time::Instant::now(), answered: false }
+    pub(crate) fn new(
+        receipts: PendingReceipts,
+        topic: Arc<Topic>,
+        outcome: Outcome,
+        count: usize,
+        bytes: usize,
+    ) -> Self {
+        Self {
+            receipts: Some(receipts),
+            topic,
+            outcome,
+            count,
+            bytes,
+            started: std::time::Instant::now(),
+            answered: false,
+        }
     }
 
     /// All receipts, or `delivery_unknown` for every record if they are not there in time.
@@ -48,13 +66,14 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let Some(receipts) = self.receipts.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (topic, bytes, started, answered) = (self.topic.clone(), self.bytes, self.started, self.answered);
+        let (topic, outcome, bytes) = (self.topic.clone(), self.outcome, self.bytes);
+        let (started, answered) = (self.started, self.answered);
         runtime.spawn(async move {
             let receipts = receipts.await;
             count(&topic, &receipts, bytes, started.elapsed());
             if !answered {
                 let stored = receipts.iter().filter(|receipt| receipt.is_ok()).count();
-                topic.metrics.events(Outcome::Accepted, stored);
+                topic.metrics.events(outcome, stored);
             }
         });
     }
