@@ -3,6 +3,8 @@
 //!
 //! `cargo test -p forebay-sink --features failpoints --test crash [POINT]`
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! From the embedded log to Parquet files in a directory, end to end.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -143,8 +145,29 @@ async fn check_writes_nothing_and_finds_a_bad_place() {
     let dir = tempfile::tempdir().unwrap();
     let settings = ConnectorOptions::default().resolve("lake", dir.path(), &dir.path().join("lake")).unwrap();
     Connector::check(&settings, dir.path()).await.unwrap();
-    assert_eq!(std::fs::read_dir(dir.path().join("lake")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     std::fs::write(dir.path().join("file"), b"").unwrap();
     let settings = ConnectorOptions::default().resolve("lake", dir.path(), &dir.path().join("file/lake")).unwrap();
     assert!(Connector::check(&settings, dir.path()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_can_not_be_spilled_are_read_again_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    world.topic("readings", 1).await;
+    std::fs::remove_dir(world.dir.join("tmp")).unwrap();
+    world.publish("readings", 1, 0, 5000).await;
+    let connector = world.start(r#"{"spill_bytes":4096,"batch":{"max_age_ms":500}}"#);
+    let retried = async || {
+        let families = world.gathered.gather();
+        families.iter().any(|family| family.name() == "forebay_sink_retries_total")
+    };
+    eventually("a failed try", retried).await;
+    assert!(world.lag("connect-lake", "readings").await > 0);
+    std::fs::create_dir(world.dir.join("tmp")).unwrap();
+    world.settled("readings").await;
+    world.audit("readings").await;
+    assert!(world.dead().await.is_empty());
+    assert!(connector.drain(Duration::from_secs(10)).await);
 }

@@ -1,10 +1,22 @@
 //! The exactly-once protocol against the faults that its models know, over a simulated log in virtual time.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use forebay_avro::{
+    registry::{Compatibility, Registered, Registry, RegistryError, Version},
+    schema::Reference,
+};
 use forebay_broker::{
     Committed, Log, TopicPartition,
     dead_letter::names,
@@ -255,6 +267,114 @@ async fn a_commit_set_back_to_a_groups_start_writes_nothing_twice() {
     let _again = world.start_on(FAST, &store);
     world.settled("t").await;
     assert_eq!(store.objects().len(), 4, "the groups found are finished as they are");
+    world.audit_rows("t", read_store(&store)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_is_noticed_and_in_the_end_a_person_is_called() {
+    let (_, world, store) = simulated(17).await;
+    world.topic("t", 1).await;
+    world.publish("t", 1, 0, 3).await;
+    store.set_delay(Duration::from_secs(1_000_000));
+    let connector = world.start_on(r#"{"stuck_after_ms":20000,"batch":{"max_age_ms":300}}"#, &store);
+    let stuck = async || connector.status().trouble.is_some_and(|trouble| trouble.code == "STUCK");
+    eventually("the watchdog", stuck).await;
+    assert_eq!(connector.status().state, State::Running, "it only warns at first");
+    pass(110).await;
+    assert_eq!(failed(&connector).await, "STUCK");
+    store.set_delay(Duration::ZERO);
+    connector.restart();
+    world.settled("t").await;
+    world.audit_rows("t", read_store(&store)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_up_in_time_and_loses_nothing() {
+    let (_, world, store) = simulated(18).await;
+    world.topic("t", 1).await;
+    let connector = world.start_on(FAST, &store);
+    world.settled("t").await;
+    eventually("the claim", async || connector.status().partitions.len() == 1).await;
+    store.set_away(true);
+    world.publish("t", 1, 0, 3).await;
+    pass(5).await;
+    assert!(!connector.drain(Duration::from_secs(10)).await);
+    store.set_away(false);
+    let _again = world.start_on(FAST, &store);
+    world.settled("t").await;
+    world.audit_rows("t", read_store(&store)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_connector_writes_out_and_reads_no_more() {
+    let (_, world, store) = simulated(19).await;
+    world.topic("t", 1).await;
+    let connector = world.start_on(r#"{"batch":{"max_age_ms":3600000}}"#, &store);
+    world.publish("t", 1, 0, 3).await;
+    pass(2).await;
+    assert_eq!(world.lag(GROUP, "t").await, 3, "the batch is young");
+    connector.pause();
+    world.settled("t").await;
+    world.publish("t", 1, 3, 3).await;
+    pass(60).await;
+    assert_eq!((connector.status().state, world.lag(GROUP, "t").await), (State::Paused, 3));
+    connector.resume();
+    pass(2).await;
+    assert!(connector.drain(Duration::from_secs(10)).await);
+    world.audit_rows("t", read_store(&store)).await;
+}
+
+/// A registry that can be away.
+struct Flaky(Arc<dyn Registry>, AtomicBool);
+
+#[async_trait::async_trait]
+impl Registry for Flaky {
+    async fn by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(RegistryError::Unavailable("it is away".to_owned()));
+        }
+        self.0.by_id(id).await
+    }
+    async fn latest(&self, subject: &str) -> Result<Arc<Version>, RegistryError> {
+        self.0.latest(subject).await
+    }
+    async fn version(&self, subject: &str, version: u32) -> Result<Arc<Version>, RegistryError> {
+        self.0.version(subject, version).await
+    }
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
+        self.0.subjects().await
+    }
+    async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
+        self.0.versions(subject).await
+    }
+    async fn register(&self, s: &str, text: &str, refs: &[Reference]) -> Result<Arc<Version>, RegistryError> {
+        self.0.register(s, text, refs).await
+    }
+    async fn check(&self, s: &str, text: &str, refs: &[Reference]) -> Result<Vec<String>, RegistryError> {
+        self.0.check(s, text, refs).await
+    }
+    async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError> {
+        self.0.compatibility(subject).await
+    }
+    async fn set_compatibility(&self, subject: Option<&str>, level: Compatibility) -> Result<(), RegistryError> {
+        self.0.set_compatibility(subject, level).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_away_is_waited_for() {
+    let (_, mut world, store) = simulated(20).await;
+    let flaky = Arc::new(Flaky(Arc::clone(&world.registry), AtomicBool::new(true)));
+    world.registry = flaky.clone();
+    world.topic("t", 1).await;
+    world.publish("t", 1, 0, 5).await;
+    let connector = world.start_on(FAST, &store);
+    pass(600).await;
+    assert_eq!(connector.status().trouble.unwrap().code, "REGISTRY_DOWN");
+    assert_eq!(world.lag(GROUP, "t").await, 5);
+    flaky.1.store(false, Ordering::SeqCst);
+    world.settled("t").await;
+    assert!(world.dead().await.is_empty());
     world.audit_rows("t", read_store(&store)).await;
 }
 

@@ -137,7 +137,6 @@ impl Task {
                 rejected.filter_map(|(index, why)| Some(Rejected { record: records.get(index)?.clone(), why })),
             );
         }
-        partition.backoff.reset();
         deps.metrics.dropped.with_label_values(&[settings.name.as_str(), "null_value"]).inc_by(dropped);
         let good = records.len().saturating_sub(letters.len());
         let bad = letters.len();
@@ -154,14 +153,13 @@ impl Task {
     /// Encoding failed for want of disk space or the like: what is open is dropped and read again later.
     fn hold(&mut self, part: &TopicPartition, why: &str, after: Option<std::time::Duration>) -> Result<(), End> {
         let name = self.name().to_owned();
-        let metrics = Arc::clone(&self.shared.context.deps.metrics);
         let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
         partition.rewind();
         let delay = partition.backoff.next(after);
         partition.hold = Some(Instant::now() + delay);
         warn!(connector = name, %part, why, delay_ms = delay.as_millis(), "Rows can't be encoded now; they will be read again.");
-        metrics.retries.with_label_values(&[name.as_str(), "destination"]).inc();
         let start = partition.mark.start();
+        self.count_retry();
         self.consumer.seek(part, start).map_err(|error| End::Restart(error.to_string()))
     }
 

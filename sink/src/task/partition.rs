@@ -55,7 +55,7 @@ pub(super) enum Phase {
     Claiming,
     /// It is read.
     Active,
-    /// A commit was refused: claimed again at this time unless it is taken away before.
+    /// It was refused a commit, or must be read again: claimed again at this time unless it is taken away before.
     Fenced(Instant),
 }
 

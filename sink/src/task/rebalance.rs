@@ -106,6 +106,7 @@ impl Task {
                     return Err(End::Restart(format!("{part}: the batch to offset {} is not the next", range.end)));
                 }
                 partition.progress = Instant::now();
+                partition.backoff.reset();
                 self.count(part, reason, rows, &files.file_bytes);
                 Ok(())
             }
@@ -117,8 +118,11 @@ impl Task {
                 Ok(())
             }
             Outcome::ReadAgain(why) => {
+                let delay = partition.backoff.next(None);
+                partition.drop_open();
+                partition.phase = Phase::Fenced(Instant::now() + delay);
                 warn!(connector = self.name(), %part, why, "The partition is read again from its committed offset.");
-                self.start_claim(part, None);
+                self.count_retry();
                 Ok(())
             }
         }

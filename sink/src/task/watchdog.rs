@@ -128,6 +128,12 @@ impl Task {
         deps.metrics.lag.with_label_values(&labels).set(partition.high.max(committed) - committed);
     }
 
+    /// One more failure of the destination's class.
+    pub(super) fn count_retry(&self) {
+        let TaskContext { settings, deps, .. } = &self.shared.context;
+        deps.metrics.retries.with_label_values(&[settings.name.as_str(), "destination"]).inc();
+    }
+
     /// A batch is in the store and committed.
     pub(super) fn count(&self, part: &TopicPartition, reason: Reason, rows: u64, file_bytes: &[u64]) {
         let TaskContext { settings, deps, board, .. } = &self.shared.context;

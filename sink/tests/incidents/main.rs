@@ -1,6 +1,8 @@
 //! What users of other systems suffered, each as a test named after its incident (docs of the design, I1 to I15), over a
 //! simulated log in virtual time.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

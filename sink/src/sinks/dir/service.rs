@@ -43,18 +43,18 @@ impl Files {
         Ok(())
     }
 
-    /// Links a probe, and sees that a second link is refused.
+    /// Links a probe where the lake is or will be, and sees that a second link is refused. Leaves nothing behind.
     pub fn check(&self) -> Result<(), SinkError> {
-        self.ready()?;
-        let name = self.root.join(format!("{}probe-{}", prefix(&self.connector), uuid::Uuid::new_v4().simple()));
-        let probe = || Temporary::write(&self.root, &self.connector, |file| file.write_all(b"probe"));
+        let dir = self.root.ancestors().find(|dir| dir.exists()).unwrap_or(&self.root);
+        let name = dir.join(format!("{}probe-{}", prefix(&self.connector), uuid::Uuid::new_v4().simple()));
+        let probe = || Temporary::write(dir, &self.connector, |file| file.write_all(b"probe"));
         let first = probe()?.publish(&name);
         let second = probe().and_then(|again| again.publish(&name));
         let _ = fs::remove_file(&name);
         if first? && !second? {
             return Ok(());
         }
-        let advice = format!("{} does not refuse to replace files: use a local file system.", self.root.display());
+        let advice = format!("{} does not refuse to replace files: use a local file system.", dir.display());
         Err(SinkError::stop("NO_CONDITIONAL_WRITES", advice))
     }
 

@@ -47,23 +47,16 @@ impl LakeGroup {
 
     /// The file of a row, or why it can have none.
     fn place(&self, row: &Row) -> Result<FileId, Rejection> {
-        let reject = |reason, message: String| {
-            Rejection::new(reason, Stage::TaskPut, COMPONENT, message).of_schema(row.schema_id)
-        };
         let folder = self.shape.partitioner.folder(self.spec.part.partition, row.timestamp_ms).ok_or_else(|| {
             let message = format!("The record's timestamp {} ms is outside the calendar.", row.timestamp_ms);
-            reject(Reason::PathInvalid, message)
+            reject(Reason::PathInvalid, message, row)
         })?;
-        let length = key(&self.spec.part, &folder, self.spec.start, row.schema_id).len();
-        if length > MAX_KEY_BYTES {
-            return Err(reject(Reason::PathInvalid, format!("The key has {length} bytes, over {MAX_KEY_BYTES}.")));
-        }
         Ok((folder, row.schema_id))
     }
 
     fn file(&mut self, id: &FileId, row: &Row) -> Result<Result<&mut ParquetFile, Rejection>, SinkError> {
         if !self.files.contains_key(id) {
-            let plan = match self.plan(row) {
+            let plan = match self.plan(id, row) {
                 Ok(plan) => plan,
                 Err(rejection) => return Ok(Err(rejection)),
             };
@@ -73,7 +66,13 @@ impl LakeGroup {
         self.files.get_mut(id).map(Ok).ok_or_else(|| SinkError::retry("the file is gone"))
     }
 
-    fn plan(&self, row: &Row) -> Result<Arc<forebay_avro::arrow::ArrowPlan>, Rejection> {
+    /// How to write rows of this schema into a file of this name.
+    fn plan(&self, id: &FileId, row: &Row) -> Result<Arc<forebay_avro::arrow::ArrowPlan>, Rejection> {
+        let length = key(&self.spec.part, &id.0, self.spec.start, id.1).len();
+        if length > MAX_KEY_BYTES {
+            let message = format!("The key has {length} bytes, over {MAX_KEY_BYTES}: shorten topics.dir or the topic.");
+            return Err(reject(Reason::PathInvalid, message, row));
+        }
         let clash = if self.shape.metadata_columns { conflict(&row.schema) } else { None };
         let plan = match clash {
             Some(why) => Err(Refused::ColumnConflict(why)),
@@ -84,7 +83,7 @@ impl LakeGroup {
                 Refused::Unsupported(why) => (Reason::SchemaIncompatible, why),
                 Refused::ColumnConflict(why) => (Reason::ColumnConflict, why),
             };
-            Rejection::new(reason, Stage::TaskPut, COMPONENT, why).of_schema(row.schema_id)
+            reject(reason, why, row)
         })
     }
 
@@ -104,6 +103,10 @@ impl LakeGroup {
         ];
         pairs.map(|(name, value)| (name.to_owned(), value)).into()
     }
+}
+
+fn reject(reason: Reason, message: String, row: &Row) -> Rejection {
+    Rejection::new(reason, Stage::TaskPut, COMPONENT, message).of_schema(row.schema_id)
 }
 
 impl Group for LakeGroup {
