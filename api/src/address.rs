@@ -12,7 +12,7 @@ use forebay_broker::{Headers, NewRecord};
 
 use crate::{
     config::{DEFAULT_KEY_POINTERS, HeaderSet, RecordTimestamp, TopicSettings},
-    layers::{RequestContext, correlation},
+    context::{RequestContext, is_correlation_id},
     problem::{Code, ErrorItem, Problem},
 };
 
@@ -262,7 +262,7 @@ pub(crate) fn dead_letter_headers(envelope: &Envelope<'_>) -> Headers {
 /// `/metadata/correlation_id` of the event if it is valid, else the request's.
 fn correlation_of(envelope: &Envelope<'_>, metadata: Option<&str>) -> Bytes {
     match metadata.and_then(|metadata| json::find(metadata, "/correlation_id")) {
-        Some(Found::String(id)) if correlation::is_valid(&id) => text_bytes(id),
+        Some(Found::String(id)) if is_correlation_id(&id) => text_bytes(id),
         _ => envelope.correlation.clone(),
     }
 }

@@ -5,6 +5,7 @@ mod admission;
 mod body;
 pub mod config;
 mod conn;
+mod context;
 pub mod control;
 mod encoders;
 mod io;

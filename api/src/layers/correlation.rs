@@ -4,22 +4,15 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-/// Longest id taken from a caller.
-const MAX_CHARS: usize = 128;
+use crate::context::is_correlation_id;
 
 /// `X-Correlation-ID`, else `X-Request-ID`, if valid; otherwise a new UUIDv7.
 pub(crate) fn of(headers: &HeaderMap) -> Arc<str> {
     ["x-correlation-id", "x-request-id"]
         .into_iter()
         .filter_map(|name| headers.get(name)?.to_str().ok())
-        .find(|id| is_valid(id))
+        .find(|id| is_correlation_id(id))
         .map_or_else(|| uuid::Uuid::now_v7().to_string().into(), Arc::from)
-}
-
-/// `[A-Za-z0-9._:-]{1,128}`: safe in logs, headers and URLs.
-pub(crate) fn is_valid(id: &str) -> bool {
-    (1..=MAX_CHARS).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
 }
 
 #[cfg(test)]
@@ -48,7 +41,7 @@ mod tests {
                 }
             }
             let id = of(&headers);
-            assert!(is_valid(&id));
+            assert!(is_correlation_id(&id));
             match kept {
                 Some(kept) => assert_eq!(&*id, kept),
                 None => assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 7),

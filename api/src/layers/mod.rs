@@ -1,8 +1,8 @@
 //! What happens to every request around its route: identity, limits, drain, panics, the problem document, metrics, log.
 
-pub(crate) mod correlation;
+mod correlation;
 mod limits;
-pub(crate) mod trace;
+mod trace;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -18,20 +18,12 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use tower::ServiceExt;
 
 use crate::{
+    context::RequestContext,
     problem::{Code, Problem},
     state::App,
 };
 
 static CORRELATION_HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
-
-/// What routes know of the request beside its parts.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestContext {
-    /// Correlation id.
-    pub correlation: Arc<str>,
-    /// W3C trace context, if the request carried a valid one.
-    pub trace: Option<trace::TraceContext>,
-}
 
 /// A refusal, from the route that made it to the layer that writes it down.
 #[derive(Clone, Debug)]

@@ -3,15 +3,10 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::context::TraceContext;
+
 /// Longest `tracestate` that is handed on, as the specification asks of every implementation.
 const TRACESTATE_BYTES: usize = 512;
-
-/// A valid `traceparent`, with its `tracestate`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TraceContext {
-    pub parent: Bytes,
-    pub state: Option<Bytes>,
-}
 
 /// The request's trace context. A bad one is ignored, never an error.
 pub(crate) fn of(headers: &HeaderMap) -> Option<TraceContext> {

@@ -14,8 +14,8 @@ use self::check::CheckedItem;
 use crate::{
     address::Names,
     config::Settings,
+    context::RequestContext,
     encoders::{Effects, Encoders},
-    layers::RequestContext,
     metrics::{Metrics, Outcome},
     problem::{Code, Problem},
     topics::Topics,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     body::{self, Text},
-    layers::RequestContext,
+    context::RequestContext,
     negotiate::{self, JSON},
     problem::{self, Code, ErrorItem, Problem},
     query::Query,
