@@ -65,11 +65,18 @@ pub async fn run(args: &args::Produce, context: &Context) -> Outcome {
         summary(context, &args.topic, tally, started.elapsed())?;
     }
     sent.and(closed)?;
-    match tally.refused + tally.unknown {
-        0 => Ok(()),
-        n => {
-            Err(Failure::new(Exit::SomeFailed, format!("{n} of {} events were not stored for certain", tally.events())))
+    match tally {
+        Tally { refused: 0, unknown: 0, .. } => Ok(()),
+        Tally { refused, unknown: 0, .. } => {
+            Err(Failure::new(Exit::SomeFailed, format!("{refused} of {} lines were refused", tally.events())))
         }
+        Tally { refused, unknown, .. } => Err(Failure::new(
+            Exit::SomeFailed,
+            format!(
+                "{refused} of {} lines were refused, and {unknown} have no receipt: look before you send them again",
+                tally.events()
+            ),
+        )),
     }
 }
 
