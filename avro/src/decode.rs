@@ -1,8 +1,10 @@
 //! Avro bytes to plain JSON text, such that the encoder reads it back to the same bytes.
 //!
-//! Bytes are base64, decimals and times are text. A union's value stands untagged where the encoder would choose its branch
-//! first, else as `{"<branch full name>": value}`. Floats that JSON lacks (NaN, infinities) are strings, which the encoder
+//! Bytes are base64, decimals and times are text. A union's value stands untagged where the encoder would find its branch
+//! again, else as `{"<branch full name>": value}`. Floats that JSON lacks (NaN, infinities) are strings, which the encoder
 //! refuses, and a `duration` is an object of its three numbers, likewise.
+
+mod choice;
 
 use std::fmt::Write as _;
 
@@ -10,12 +12,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use crate::{
     encode::datetime::{civil, format_utc, unit_nanos},
-    json::cursor::Kind,
-    plan::compile::{tag, takes},
+    plan::compile::tag,
     schema::{Node, NodeId, Schema, TimeUnit},
     violation::Segment,
-    walk::{Limits, Walk, WalkError, Walked, under},
+    walk::{Fault, Limits, MAX_DECIMAL_DIGITS, Walk, WalkError, Walked, significant, under},
 };
+
+/// Bytes of JSON text that a datum may become: long names around small values could otherwise grow it without measure.
+pub const MAX_JSON_BYTES: usize = 32 << 20;
 
 const DAY_NANOS: i128 = 86_400_000_000_000;
 /// Years 0001 to 9999, in days since 1970-01-01: what RFC 3339 can say and every reader takes.
@@ -28,23 +32,28 @@ const DAYS: std::ops::Range<i128> = -719_162..2_932_897;
 pub fn to_json(schema: &Schema, datum: &[u8], out: &mut String) -> Result<(), WalkError> {
     let limits = Limits::default();
     let mut walk = Walk::new(schema, datum, &limits);
-    let mut writer = Writer { schema, out };
-    let done = writer.value(&mut walk, schema.root(), limits.depth).and_then(|()| walk.end());
+    let done = value(schema, &mut walk, schema.root(), limits.depth, out).and_then(|()| walk.end());
     done.map_err(WalkError::outward)
 }
 
 /// Appends the value at the walk's position as JSON.
 pub(crate) fn value(schema: &Schema, walk: &mut Walk<'_>, node: NodeId, depth: usize, out: &mut String) -> Walked<()> {
-    Writer { schema, out }.value(walk, node, depth)
+    let full = out.len().saturating_add(MAX_JSON_BYTES);
+    Writer { schema, out, full }.value(walk, node, depth)
 }
 
 struct Writer<'s, 'o> {
     schema: &'s Schema,
     out: &'o mut String,
+    /// Length of `out` at which to stop.
+    full: usize,
 }
 
 impl Writer<'_, '_> {
     fn value(&mut self, walk: &mut Walk<'_>, node: NodeId, depth: usize) -> Walked<()> {
+        if self.out.len() > self.full {
+            return Err(walk.fault(Fault::JsonBytes));
+        }
         match self.schema.node(node) {
             Node::Null => self.out.push_str("null"),
             Node::Boolean => self.out.push_str(if walk.boolean()? { "true" } else { "false" }),
@@ -76,7 +85,7 @@ impl Writer<'_, '_> {
                 self.quoted(&decimal(unscaled, *scale as usize));
             }
             Node::Enum { symbols, .. } => {
-                let index = walk.index(symbols.len(), crate::walk::Fault::EnumIndex)?;
+                let index = walk.index(symbols.len(), Fault::EnumIndex)?;
                 escape(&symbols[index], self.out);
             }
             Node::Union(branches) => return self.union(walk, branches, depth),
@@ -119,11 +128,11 @@ impl Writer<'_, '_> {
     }
 
     fn union(&mut self, walk: &mut Walk<'_>, branches: &[NodeId], depth: usize) -> Walked<()> {
-        let index = walk.index(branches.len(), crate::walk::Fault::UnionIndex)?;
+        let index = walk.index(branches.len(), Fault::UnionIndex)?;
         let inner = walk.deeper(depth)?;
         let start = self.out.len();
         self.value(walk, branches[index], inner)?;
-        if !self.chosen_first(branches, index, start) {
+        if !choice::finds_again(self.schema, branches, index, &self.out[start..]) {
             let mut open = String::from("{");
             escape(&tag(self.schema.node(branches[index])), &mut open);
             open.push(':');
@@ -131,28 +140,6 @@ impl Writer<'_, '_> {
             self.out.push('}');
         }
         Ok(())
-    }
-
-    /// Whether the encoder tries this branch before all others that take the JSON written from `start` on.
-    fn chosen_first(&self, branches: &[NodeId], index: usize, start: usize) -> bool {
-        let kind = match self.out.as_bytes().get(start) {
-            Some(b'n') => Kind::Null,
-            Some(b't' | b'f') => Kind::Boolean,
-            Some(b'"') => Kind::String,
-            Some(b'[') => Kind::Array,
-            Some(b'{') => Kind::Object,
-            _ => Kind::Number,
-        };
-        let is_float = |id: &NodeId| matches!(self.schema.node(*id), Node::Float | Node::Double);
-        // A literal with a fraction or an exponent is no integer, whatever stands first.
-        let fraction = kind == Kind::Number && self.out[start..].contains(['.', 'e']);
-        let mut candidates: Vec<usize> =
-            (0..branches.len()).filter(|at| takes(self.schema.node(branches[*at]), kind)).collect();
-        candidates.sort_by_key(|at| is_float(&branches[*at]));
-        if fraction {
-            candidates.retain(|at| !matches!(self.schema.node(branches[*at]), Node::Int | Node::Long));
-        }
-        candidates.first() == Some(&index)
     }
 
     fn key(&mut self, first: bool, name: &str) {
@@ -254,34 +241,42 @@ pub(crate) fn escape(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Decimal text of an unscaled big-endian two's complement number.
+/// Decimal text of an unscaled big-endian two's complement number. A scale that no event can write becomes an exponent,
+/// since a few bytes of schema must not ask for gigabytes of zeros.
 fn decimal(unscaled: &[u8], scale: usize) -> String {
-    let negative = unscaled.first().is_some_and(|byte| byte & 0x80 != 0);
-    let mut digits = digits(magnitude(unscaled, negative));
-    while digits.len() <= scale {
-        digits.insert(0, '0');
+    let number = significant(unscaled);
+    let (sign, mut digits) = (if is_negative(number) { "-" } else { "" }, digits(number));
+    if scale > MAX_DECIMAL_DIGITS as usize {
+        return format!("{sign}{digits}E-{scale}");
     }
-    if scale > 0 {
-        digits.insert(digits.len() - scale, '.');
+    if digits.len() <= scale {
+        digits.insert_str(0, &"0".repeat(scale + 1 - digits.len()));
     }
-    if negative { format!("-{digits}") } else { digits }
+    match digits.split_at_checked(digits.len() - scale) {
+        Some((whole, fraction)) if scale > 0 => format!("{sign}{whole}.{fraction}"),
+        _ => format!("{sign}{digits}"),
+    }
 }
 
-/// Absolute value, big-endian.
-fn magnitude(bytes: &[u8], negative: bool) -> Vec<u8> {
-    let mut magnitude = bytes.to_vec();
-    if negative {
+fn is_negative(number: &[u8]) -> bool {
+    number.first().is_some_and(|byte| byte & 0x80 != 0)
+}
+
+/// Absolute value of a big-endian two's complement number.
+fn magnitude(number: &[u8]) -> Vec<u8> {
+    let mut magnitude = number.to_vec();
+    if is_negative(number) {
         let mut carry = true;
         for byte in magnitude.iter_mut().rev() {
-            let (sum, over) = (!*byte).overflowing_add(u8::from(carry));
-            (*byte, carry) = (sum, over);
+            (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
         }
     }
     magnitude
 }
 
-/// Decimal digits by repeated division by 10^9.
-fn digits(mut number: Vec<u8>) -> String {
+/// Decimal digits of a big-endian two's complement number's absolute value, by repeated division by 10^9.
+pub(crate) fn digits(number: &[u8]) -> String {
+    let mut number = magnitude(number);
     let mut groups = Vec::new();
     while number.iter().any(|byte| *byte != 0) {
         let mut rest = 0_u64;

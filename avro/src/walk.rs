@@ -4,6 +4,8 @@
 //! UTF-8, indexes, block sizes, UUID text, exact end. It allocates nothing, and stops at named limits, so that a few
 //! bytes that claim gigabytes cost microseconds.
 
+use std::cmp::Ordering;
+
 use crate::{
     schema::{Node, NodeId, Schema},
     violation::{Segment, Violation},
@@ -18,13 +20,19 @@ pub struct Limits {
     pub zero_size_items: u64,
     /// Nesting.
     pub depth: usize,
+    /// Values of any type, in all. Records that hold no byte need no items to multiply.
+    pub values: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { items: 1_000_000, zero_size_items: 10_000, depth: 64 }
+        Self { items: 1_000_000, zero_size_items: 10_000, depth: 64, values: 3_000_000 }
     }
 }
+
+/// Digits of a decimal, whatever its precision: as many as an event's JSON may have. Turning digits into text takes time
+/// that grows with their square.
+pub const MAX_DECIMAL_DIGITS: u32 = 1_024;
 
 /// Where and why bytes are no datum of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +74,7 @@ pub enum Fault {
     /// Text that is no UUID.
     #[error("a uuid is not in canonical form")]
     Uuid,
-    /// A decimal of more bytes than its precision needs.
+    /// A decimal of more digits than its precision, or than [`MAX_DECIMAL_DIGITS`].
     #[error("a decimal has more digits than its precision allows")]
     Decimal,
     /// A block whose byte size is not what its items took.
@@ -78,9 +86,15 @@ pub enum Fault {
     /// Over [`Limits::zero_size_items`].
     #[error("there are too many items of no size")]
     ZeroSizeItems,
+    /// Over [`Limits::values`].
+    #[error("there are too many values")]
+    Values,
     /// Over [`Limits::depth`].
     #[error("values are nested too deeply")]
     Depth,
+    /// Its JSON text is over [`crate::decode::MAX_JSON_BYTES`].
+    #[error("the datum is too long as JSON text")]
+    JsonBytes,
     /// Bytes follow the datum.
     #[error("bytes follow the end of the datum")]
     Trailing,
@@ -120,6 +134,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) at: usize,
     items: u64,
     zero_size_items: u64,
+    values: u64,
 }
 
 pub(crate) type Walked<T> = Result<T, WalkError>;
@@ -131,7 +146,7 @@ pub(crate) fn under(mut error: WalkError, segment: Segment) -> WalkError {
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(schema: &'a Schema, data: &'a [u8], limits: &'a Limits) -> Self {
-        Self { schema, limits, data, at: 0, items: 0, zero_size_items: 0 }
+        Self { schema, limits, data, at: 0, items: 0, zero_size_items: 0, values: 0 }
     }
 
     /// Nothing may follow.
@@ -172,6 +187,10 @@ impl<'a> Walk<'a> {
     }
 
     pub(crate) fn value(&mut self, node: NodeId, depth: usize) -> Walked<()> {
+        self.values += 1;
+        if self.values > self.limits.values {
+            return Err(self.fault(Fault::Values));
+        }
         match self.schema.node(node) {
             Node::Null => Ok(()),
             Node::Boolean => self.boolean().map(drop),
@@ -289,7 +308,7 @@ impl<'a> Walk<'a> {
             Some(size) => self.take(size as usize)?,
             None => self.bytes()?,
         };
-        if significant(unscaled) <= bytes_for(precision) {
+        if decimal_fits(unscaled, precision.min(MAX_DECIMAL_DIGITS)) {
             return Ok(());
         }
         self.at = start;
@@ -354,8 +373,19 @@ pub(crate) fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
-/// Bytes of a big-endian two's complement number without its sign extension.
-fn significant(bytes: &[u8]) -> usize {
+/// Whether a big-endian two's complement number has at most so many digits.
+fn decimal_fits(unscaled: &[u8], precision: u32) -> bool {
+    let number = significant(unscaled);
+    // Only a number that fills all the bytes which its precision may need can have a digit too many.
+    match number.len().cmp(&bytes_for(precision)) {
+        Ordering::Less => true,
+        Ordering::Greater => false,
+        Ordering::Equal => crate::decode::digits(number).len() <= precision as usize,
+    }
+}
+
+/// A big-endian two's complement number without its sign extension.
+pub(crate) fn significant(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let [first, second, ..] = rest {
         let sign = if second & 0x80 == 0 { 0 } else { 0xff };
@@ -364,10 +394,10 @@ fn significant(bytes: &[u8]) -> usize {
         }
         rest = &rest[1..];
     }
-    rest.len()
+    rest
 }
 
-/// Bytes that every two's complement number of so many digits fits in.
+/// The fewest bytes that every two's complement number of so many digits fits in.
 fn bytes_for(precision: u32) -> usize {
     ((f64::from(precision) * std::f64::consts::LOG2_10 + 1.0) / 8.0).ceil() as usize
 }

@@ -30,10 +30,16 @@ pub(super) enum Lowered {
 const MAX_PLACES: usize = 10_000;
 /// Digits that Arrow's widest decimal holds.
 const MAX_PRECISION: u32 = 76;
+/// Bytes that arrow-avro takes for a fixed decimal.
+const MAX_DECIMAL_BYTES: u32 = 32;
+/// Bytes of a fixed value that keeps its type: in Arrow a null takes as many, so one byte of a datum could ask for 2 GiB.
+const MAX_FIXED_BYTES: u32 = 1_024;
+/// Nesting of types that stay columns. Names may nest types deeper than one JSON text can, and arrow-avro reads JSON.
+const MAX_NESTING: usize = 32;
 
 /// The places, and the lowered schema as Avro text.
 pub(super) fn lower(schema: &Schema) -> (Lowered, String) {
-    let mut lowering = Lowering { schema, open: Vec::new(), places: 0 };
+    let mut lowering = Lowering { schema, open: Vec::new(), places: 0, nesting: 0 };
     let root = lowering.place(schema.root());
     let is_record = matches!(root.lowered, Lowered::Copy | Lowered::Record(_))
         && matches!(schema.node(schema.root()), Node::Record { .. });
@@ -50,6 +56,7 @@ struct Lowering<'a> {
     /// Records around this place.
     open: Vec<NodeId>,
     places: usize,
+    nesting: usize,
 }
 
 struct Place {
@@ -72,9 +79,16 @@ fn logical(base: &str, logical: &str) -> Place {
 impl Lowering<'_> {
     fn place(&mut self, id: NodeId) -> Place {
         self.places += 1;
-        if self.places > MAX_PLACES {
+        if self.places > MAX_PLACES || self.nesting == MAX_NESTING {
             return text();
         }
+        self.nesting += 1;
+        let place = self.typed(id);
+        self.nesting -= 1;
+        place
+    }
+
+    fn typed(&mut self, id: NodeId) -> Place {
         match self.schema.node(id) {
             Node::Null => Place { lowered: Lowered::Nothing, avro: json!(["null", "string"]) },
             Node::Boolean => copy(json!("boolean")),
@@ -91,9 +105,10 @@ impl Lowering<'_> {
             Node::LocalTimestamp(unit) => logical("long", &format!("local-{}", timestamp(*unit))),
             Node::Duration(_) => text(),
             Node::UuidFixed(_) => copy(self.fixed(16)),
-            Node::Fixed(_, 0) => text(),
+            Node::Fixed(_, size) if *size == 0 || *size > MAX_FIXED_BYTES => text(),
             Node::Fixed(_, size) => copy(self.fixed(*size)),
             Node::Decimal { precision, .. } if *precision > MAX_PRECISION => text(),
+            Node::Decimal { fixed: Some((_, size)), .. } if *size > MAX_DECIMAL_BYTES => text(),
             Node::Decimal { precision, scale, fixed } => {
                 let mut avro = match fixed {
                     Some((_, size)) => self.fixed(*size),
@@ -160,10 +175,13 @@ impl Lowering<'_> {
             }
             ([_, _], Some(null_branch)) => {
                 let other = self.place(branches[1 - null_branch]);
+                if null_branch == 1 && other.lowered == Lowered::Copy {
+                    return copy(json!([other.avro, "null"]));
+                }
                 let avro = json!(["null", other.avro]);
                 match other.lowered {
                     Lowered::Text { .. } => Place { lowered: Lowered::Text { null_branch: Some(null_branch) }, avro },
-                    Lowered::Copy if null_branch == 0 => copy(avro),
+                    Lowered::Copy => copy(avro),
                     other => Place { lowered: Lowered::Nullable { null_branch, other: Box::new(other) }, avro },
                 }
             }

@@ -1,20 +1,18 @@
 //! Avro datums to Arrow record batches, by arrow-avro, over a schema *lowered* to what Arrow and Parquet can hold.
 //!
 //! Lowering is decided once, when a schema is compiled. What has no column type (a union of several types, recursion,
-//! `duration`, `null`, an empty record, decimals of more than 76 digits) becomes a column of JSON text, as
+//! `duration`, `null`, an empty record, decimals of more than 76 digits,
+//! fixed values over 1 KiB, types nested deeper than 32) becomes a column of JSON text, as
 //! [`crate::decode`] writes it; nothing is left out. A schema that needs none of it is decoded from its bytes as they
 //! stand; for another one each datum is first rewritten to the lowered schema.
 
+mod bare;
 mod lower;
 mod transcode;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{Field, Schema as ArrowSchema, SchemaRef},
-    error::ArrowError,
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use arrow_avro::{
     reader::{Decoder, DecoderMode, ReaderBuilder},
     schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore},
@@ -68,7 +66,7 @@ impl ArrowPlan {
     /// The Arrow side refuses the lowered schema; this is a defect, not the user's fault.
     pub fn compile(schema: &Schema) -> Result<Self, ArrowPlanError> {
         let (lowered, text) = lower::lower(schema);
-        let arrow = plain_schema(&decoder(&text, 1)?.schema());
+        let arrow = bare::schema(&decoder(&text, 1)?.schema());
         Ok(Self { schema: schema.clone(), lowered: Arc::new(lowered), text, arrow })
     }
 
@@ -97,12 +95,6 @@ fn decoder(text: &str, batch_rows: usize) -> Result<Decoder, ArrowError> {
         .with_active_fingerprint(fingerprint)
         .with_decoder_mode(DecoderMode::UnframedDatum)
         .build_decoder()
-}
-
-/// Columns without arrow-avro's metadata, which names types by our inner names.
-fn plain_schema(schema: &ArrowSchema) -> SchemaRef {
-    let bare = |field: &Arc<Field>| field.as_ref().clone().with_metadata(HashMap::<String, String>::new());
-    Arc::new(ArrowSchema::new(schema.fields().iter().map(bare).collect::<Vec<Field>>()))
 }
 
 impl ArrowDecoder {
@@ -154,7 +146,9 @@ impl ArrowDecoder {
         let Some(batch) = self.decoder.flush().map_err(|error| ArrowPlanError(error.to_string()))? else {
             return Ok(None);
         };
-        Ok(Some(RecordBatch::try_new(self.plan.arrow.clone(), batch.columns().to_vec())?))
+        let columns = batch.columns().iter().zip(self.plan.arrow.fields());
+        let columns = columns.map(|(column, field)| bare::array(column, field.data_type()));
+        Ok(Some(RecordBatch::try_new(self.plan.arrow.clone(), columns.collect::<Result<_, _>>()?)?))
     }
 }
 

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
@@ -191,5 +189,45 @@ fn files_of_one_schema_have_one_arrow_schema() {
     let batch = plan.decoder(1).unwrap().decode(&[b"\0"]).unwrap().batch.unwrap();
     assert_eq!(batch.schema(), plan.arrow_schema());
     assert!(plan.arrow_schema().fields().iter().all(|field| field.metadata().is_empty()));
-    let _: Arc<ArrowSchema> = plan.arrow_schema();
+}
+
+#[test]
+fn no_metadata_is_left_at_any_level() {
+    let inner =
+        r#"{"type":"record","name":"I","fields":[{"name":"e","type":{"type":"enum","name":"E","symbols":["A"]}}]}"#;
+    let schema =
+        Schema::parse(&of_type(&format!(r#"{{"type":"array","items":{{"type":"map","values":{inner}}}}}"#)), &[]);
+    let plan = ArrowPlan::compile(&schema.unwrap()).unwrap();
+    let fields = format!("{:?}", plan.arrow_schema());
+    assert!(!fields.contains("avro."), "{fields}");
+}
+
+#[test]
+fn types_that_arrow_or_its_memory_can_not_bear_become_text() {
+    for avro in [
+        r#"["null",{"type":"fixed","name":"F","size":2147483647}]"#,
+        r#"["null",{"type":"fixed","name":"F","size":40,"logicalType":"decimal","precision":10,"scale":2}]"#,
+    ] {
+        assert_eq!(through_parquet(&of_type(avro), &["{\"f\":null}"]), ["NULL"], "{avro}");
+    }
+    let wide = r#"{"type":"fixed","name":"F","size":40,"logicalType":"decimal","precision":10,"scale":2}"#;
+    assert_eq!(through_parquet(&of_type(wide), &[r#"{"f":"1.5"}"#]), [r#""1.50""#]);
+}
+
+#[test]
+fn types_nested_through_names_compile_at_any_depth() {
+    let (mut names, mut type_name) = (Vec::new(), "\"int\"".to_owned());
+    for level in 0..60 {
+        names.push(format!(r#"{{"type":"record","name":"R{level}","fields":[{{"name":"a","type":{type_name}}}]}}"#));
+        type_name = format!("\"R{level}\"");
+    }
+    let fields: Vec<String> =
+        names.iter().enumerate().map(|(at, record)| format!(r#"{{"name":"f{at}","type":{record}}}"#)).collect();
+    let text = format!(r#"{{"type":"record","name":"Root","fields":[{}]}}"#, fields.join(","));
+    let schema = Schema::parse(&text, &[]).unwrap();
+    let plan = ArrowPlan::compile(&schema).unwrap();
+    let datum = vec![2; 60];
+    walk::walk(&schema, &datum, &walk::Limits::default()).unwrap();
+    let batch = plan.decoder(1).unwrap().decode(&[&datum]).unwrap().batch.unwrap();
+    assert_eq!(batch.num_columns(), 60);
 }

@@ -64,6 +64,36 @@ fn every_type_comes_back() {
     }
 }
 
+/// Two types that names tell apart, and a third that is like the first.
+const CLICK_OR_VIEW: &str = r#"[
+    {"type":"record","name":"Click","fields":[{"name":"page","type":"string"},{"name":"x","type":"int"}]},
+    {"type":"record","name":"Scroll","fields":[{"name":"page","type":"string"},{"name":"y","type":"int"}]},
+    {"type":"record","name":"View","fields":[{"name":"page","type":"string"},{"name":"x","type":"int"}]}]"#;
+
+#[test]
+fn a_scale_of_millions_costs_no_zeros() {
+    let schema = r#"{"type":"bytes","logicalType":"decimal","precision":4000000000,"scale":4000000000}"#;
+    let schema = Schema::parse(schema, &[]).unwrap();
+    let mut text = String::new();
+    to_json(&schema, b"\x02\xff", &mut text).unwrap();
+    assert_eq!(text, r#""-1E-4000000000""#);
+}
+
+#[test]
+fn json_longer_than_its_limit_is_refused() {
+    let name = "n".repeat(500);
+    let text = format!(
+        r#"{{"type":"array","items":{{"type":"record","name":"R","fields":[{{"name":"{name}","type":"int"}}]}}}}"#
+    );
+    let schema = Schema::parse(&text, &[]).unwrap();
+    // 70,000 elements of one byte.
+    let datum = [&[0xe0, 0xc5, 0x08][..], &vec![2; 70_000], &[0]].concat();
+    crate::walk::walk(&schema, &datum, &Limits::default()).unwrap();
+    let mut out = String::new();
+    assert_eq!(to_json(&schema, &datum, &mut out).unwrap_err().fault, Fault::JsonBytes);
+    assert!(out.len() < MAX_JSON_BYTES + 1024);
+}
+
 #[test]
 fn union_values_are_tagged_only_where_they_must_be() {
     let cases = [
@@ -74,6 +104,13 @@ fn union_values_are_tagged_only_where_they_must_be() {
         (r#"["int","double"]"#, "7.5", "7.5"),
         (r#"["double","int"]"#, "7", "7"),
         (r#"["string","bytes"]"#, r#"{"bytes":"AAAA"}"#, r#"{"bytes":"AAAA"}"#),
+        (r#"["int","long"]"#, "4294967296", "4294967296"),
+        (r#"["float","double"]"#, r#"{"double":0.5}"#, r#"{"double":0.5}"#),
+        (r#"[{"type":"int","logicalType":"date"},"string"]"#, r#""x""#, r#""x""#),
+        (r#"["bytes","string"]"#, r#""plain text""#, r#""plain text""#),
+        (r#"["bytes","string"]"#, r#"{"string":"text"}"#, r#"{"string":"text"}"#),
+        (CLICK_OR_VIEW, r#"{"y":1,"page":"p"}"#, r#"{"page":"p","y":1}"#),
+        (CLICK_OR_VIEW, r#"{"View":{"page":"p","x":2}}"#, r#"{"View":{"page":"p","x":2}}"#),
         (r#"["string",{"type":"enum","name":"n.E","symbols":["A"]}]"#, r#"{"n.E":"A"}"#, r#"{"n.E":"A"}"#),
     ];
     for (schema, json, expected) in cases {

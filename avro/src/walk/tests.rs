@@ -92,6 +92,42 @@ fn bombs_cost_nothing() {
 }
 
 #[test]
+fn records_of_no_size_do_not_multiply() {
+    let mut text = String::from(r#"{"type":"record","name":"R0","fields":[]}"#);
+    for level in 1..=30 {
+        let below = level - 1;
+        text = format!(
+            r#"{{"type":"record","name":"R{level}","fields":[{{"name":"a","type":{text}}},{{"name":"b","type":"R{below}"}}]}}"#
+        );
+    }
+    assert_eq!(fault(&text, b""), Some(Fault::Values));
+}
+
+#[test]
+fn decimals_have_the_digits_of_their_precision() {
+    let decimal = |precision| format!(r#"{{"type":"bytes","logicalType":"decimal","precision":{precision}}}"#);
+    let of = |number: i128| {
+        let bytes = number.to_be_bytes();
+        [long(16), bytes.to_vec()].concat()
+    };
+    for (precision, number, expected) in [
+        (4, 9_999, None),
+        (4, -9_999, None),
+        (4, 10_000, Some(Fault::Decimal)),
+        (4, -10_000, Some(Fault::Decimal)),
+        (18, 10_i128.pow(18) - 1, None),
+        (18, 10_i128.pow(18), Some(Fault::Decimal)),
+        (38, 10_i128.pow(38) - 1, None),
+        (38, -(10_i128.pow(38)), Some(Fault::Decimal)),
+        (1_000_000, i128::MIN, None),
+    ] {
+        assert_eq!(fault(&decimal(precision), &of(number)), expected, "{number} of {precision}");
+    }
+    let long_number = [long(500), vec![0x7f; 500]].concat();
+    assert_eq!(fault(&decimal(1_000_000), &long_number), Some(Fault::Decimal));
+}
+
+#[test]
 fn recursion_stops_at_the_depth_limit() {
     let list = r#"{"type":"record","name":"L","fields":[{"name":"next","type":["null","L"]}]}"#;
     let deep = vec![2; 100_000];
