@@ -231,3 +231,18 @@ fn types_nested_through_names_compile_at_any_depth() {
     let batch = plan.decoder(1).unwrap().decode(&[&datum]).unwrap().batch.unwrap();
     assert_eq!(batch.num_columns(), 60);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// An empty file too: whatever the parser takes has columns that Parquet takes.
+    #[test]
+    fn every_schema_has_columns_for_parquet(tree in crate::schema::arbitrary::tree()) {
+        let schema = Schema::parse(&tree.text("r"), &[]).unwrap();
+        let plan = ArrowPlan::compile(&schema).unwrap();
+        let mut file = Vec::new();
+        ArrowWriter::try_new(&mut file, plan.arrow_schema(), None).unwrap().close().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+        proptest::prop_assert_eq!(reader.schema(), &plan.arrow_schema());
+    }
+}
