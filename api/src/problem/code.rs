@@ -380,4 +380,15 @@ mod tests {
             assert!(page(code).contains(info.advice));
         }
     }
+
+    #[test]
+    fn the_documentation_names_every_code_beside_its_status() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/http-api.md")).unwrap();
+        for code in Code::ALL {
+            let (name, status) = (format!("`{code}`"), code.info().status.to_string());
+            let found =
+                docs.lines().any(|line| line.starts_with("| ") && line.contains(&name) && line.contains(&status));
+            assert!(found, "docs/http-api.md has no table row with {name} and {status}");
+        }
+    }
 }
