@@ -370,7 +370,8 @@ impl<'a> Failing<'a> {
 impl Drop for Failing<'_> {
     fn drop(&mut self) {
         if self.0.failing.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.context.board.trouble(self.0.context.number, None);
+            let TaskContext { number, board, wanted, .. } = &self.0.context;
+            board.trouble(*number, wanted.borrow().trouble.clone());
         }
     }
 }

@@ -18,7 +18,7 @@ use forebay_avro::{
     schema::Reference,
 };
 use forebay_broker::{
-    Committed, Log, TopicPartition,
+    Committed, Log, TopicPartition, TopicSpec,
     dead_letter::names,
     sim::{Chances, SimLog},
 };
@@ -268,6 +268,18 @@ async fn a_commit_set_back_to_a_groups_start_writes_nothing_twice() {
     world.settled("t").await;
     assert_eq!(store.objects().len(), 4, "the groups found are finished as they are");
     world.audit_rows("t", read_store(&store)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_fits_nowhere_stops_the_task() {
+    let (_, world, store) = simulated(21).await;
+    world.topic("t", 1).await;
+    let config = [("max.message.bytes".to_owned(), "200".to_owned())].into();
+    world.log.create_topic(&TopicSpec { name: DLQ.to_owned(), partitions: 1, config }).await.unwrap();
+    world.send(vec![world.record("t", 0, Some("bad".into()))]).await;
+    let connector = world.start_on(FAST, &store);
+    assert_eq!(failed(&connector).await, "DLQ_TOO_LARGE");
+    assert_eq!(world.lag(GROUP, "t").await, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,19 +58,9 @@ impl DlqWriter {
         self.topic.replace("{topic}", source).replace("{connector}", &self.connector).into()
     }
 
-    /// Whether a topic holds dead letters, of this connector or another: the template with anything in its places.
+    /// Whether a topic holds dead letters, of this connector or another.
     pub fn is_dead_letter_topic(&self, topic: &str) -> bool {
-        let template = self.topic.replace("{connector}", "{topic}");
-        let pieces: Vec<&str> = template.split("{topic}").collect();
-        let [first, middle @ .., last] = pieces.as_slice() else { return topic == self.topic };
-        let Some(mut rest) = topic.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
-        for piece in middle {
-            match rest.split_once(piece) {
-                Some((_, behind)) => rest = behind,
-                None => return false,
-            }
-        }
-        true
+        fits(&self.topic, topic)
     }
 
     /// Sends all and returns when each has its receipt. While the log can't take them it tries on. An error needs a
@@ -214,6 +204,21 @@ impl DlqWriter {
     }
 }
 
+/// Whether a topic's name could come from the template, with anything in its places.
+fn fits(template: &str, topic: &str) -> bool {
+    let template = template.replace("{connector}", "{topic}");
+    let pieces: Vec<&str> = template.split("{topic}").collect();
+    let [first, middle @ .., last] = pieces.as_slice() else { return topic == template };
+    let Some(mut rest) = topic.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
+    for piece in middle {
+        match rest.split_once(piece) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    true
+}
+
 fn too_large(what: &str, max: usize) -> Trouble {
     let advice = format!(
         "{what} with the headers of a dead letter does not fit into {max} bytes: raise max.message.bytes of the \
@@ -236,4 +241,52 @@ fn chunks(letters: &[Rejected]) -> Vec<&[Rejected]> {
     }
     out.extend(letters.get(from..).filter(|rest| !rest.is_empty()));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use forebay_broker::{
+        Headers, TimestampType, TopicPartition,
+        dead_letter::{Reason, Stage},
+    };
+
+    use super::*;
+
+    fn letter(bytes: usize) -> Rejected {
+        let record = Record {
+            part: TopicPartition::new("t", 0),
+            offset: 0,
+            key: None,
+            value: Some(Bytes::from(vec![0; bytes])),
+            headers: Headers::default(),
+            timestamp_ms: 0,
+            timestamp_type: TimestampType::Create,
+        };
+        Rejected { record, why: Rejection::new(Reason::DecodeFailed, Stage::ValueConverter, "test", "") }
+    }
+
+    #[test]
+    fn chunks_keep_order_and_limits() {
+        let letters: Vec<_> = (0..450).map(|_| letter(1)).collect();
+        assert_eq!(chunks(&letters).iter().map(|c| c.len()).collect::<Vec<_>>(), [200, 200, 50]);
+        let large = [letter(3 << 20), letter(3 << 20), letter(9 << 20), letter(1)];
+        assert_eq!(chunks(&large).iter().map(|c| c.len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
+        assert!(chunks(&[]).is_empty());
+    }
+
+    #[test]
+    fn dead_letter_topics_are_known_by_their_template() {
+        let cases = [
+            ("events.dlq", "events.dlq", true),
+            ("events.dlq", "events", false),
+            ("{topic}-dlq", "flights-dlq", true),
+            ("{topic}-dlq", "flights", false),
+            ("dlq.{connector}.{topic}", "dlq.lake.flights", true),
+            ("dlq.{connector}.{topic}", "dlq.flights", false),
+        ];
+        for (template, topic, want) in cases {
+            assert_eq!(fits(template, topic), want, "{template} {topic}");
+        }
+    }
 }
