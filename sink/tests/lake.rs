@@ -157,7 +157,10 @@ async fn rows_that_can_not_be_spilled_are_read_again_later() {
     let world = world(dir.path()).await;
     world.topic("readings", 1).await;
     std::fs::remove_dir(world.dir.join("tmp")).unwrap();
-    world.publish("readings", 1, 0, 5000).await;
+    // More than a page of each column, so that pages spill while rows are still being added.
+    for round in 0..10 {
+        world.publish("readings", 1, round * 4000, 4000).await;
+    }
     let connector = world.start(r#"{"spill_bytes":4096,"batch":{"max_age_ms":500}}"#);
     let retried = async || {
         let families = world.gathered.gather();

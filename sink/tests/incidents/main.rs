@@ -67,11 +67,14 @@ async fn i3_stale_epoch_result_ignored() {
     let (log, world, store) = simulated(3).await;
     world.topic("t", 3).await;
     store.set_delay(Duration::from_secs(2));
-    let _connector = world.start_on(FAST, &store);
+    let connector = world.start_on(FAST, &store);
     let mut last = [0; 3];
     for round in 0..10 {
         world.publish("t", 3, round * 30, 30).await;
-        pass(1).await;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(connector.status().state, State::Running, "a stale result is no reason to start again");
+        }
         log.expire_sessions(GROUP);
         for (partition, last) in last.iter_mut().enumerate() {
             let now = committed(&world, partition as i32).await;
