@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 
 def call(address: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """One request; its status and its JSON."""
+    """One request; its status and its JSON, or its text."""
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
     try:
         return exchange(connection, method, path, body)
@@ -30,7 +30,8 @@ def exchange(connection: http.client.HTTPConnection, method: str, path: str, bod
     data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
     connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
     answer = connection.getresponse()
-    return answer.status, json.loads(answer.read() or b"null")
+    content, is_json = answer.read(), "json" in answer.getheader("Content-Type", "")
+    return answer.status, json.loads(content) if is_json else content.decode()
 
 
 def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
