@@ -4,6 +4,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO := cargo
+# Crash points, and the suite that every log passes, are compiled in for tests only.
+TEST_FEATURES := forebay-cli/failpoints,forebay-sink/failpoints,forebay-broker/failpoints,forebay-broker/conformance
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench fmt lint tools python
@@ -16,11 +18,11 @@ demo: tools python ## the main path on real data, with proof (KEEP=1 leaves it r
 	.venv/bin/python examples/flights/demo.py --forebay $(TARGET_DIR)/release/forebay --folder forebay-data/demo $(if $(KEEP),--keep)
 
 test: tools lint ## every check: formatting, lints, all tests
-	$(CARGO) test --locked --workspace --features forebay-cli/failpoints
+	$(CARGO) test --locked --workspace --features $(TEST_FEATURES)
 
 lint: tools ## formatting and lints, without changing anything
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --features forebay-cli/failpoints -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features $(TEST_FEATURES) -- -D warnings
 
 fmt: ## formats all sources
 	$(CARGO) fmt --all

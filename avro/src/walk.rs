@@ -4,7 +4,9 @@
 //! UTF-8, indexes, block sizes, UUID text, exact end. It allocates nothing, and stops at named limits, so that a few
 //! bytes that claim gigabytes cost microseconds.
 
-use std::cmp::Ordering;
+mod decimal;
+
+pub(crate) use decimal::significant;
 
 use crate::{
     schema::{Node, NodeId, Schema},
@@ -308,7 +310,7 @@ impl<'a> Walk<'a> {
             Some(size) => self.take(size as usize)?,
             None => self.bytes()?,
         };
-        if decimal_fits(unscaled, precision.min(MAX_DECIMAL_DIGITS)) {
+        if decimal::fits(unscaled, precision.min(MAX_DECIMAL_DIGITS)) {
             return Ok(());
         }
         self.at = start;
@@ -371,35 +373,6 @@ pub(crate) fn is_uuid(text: &[u8]) -> bool {
             8 | 13 | 18 | 23 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         })
-}
-
-/// Whether a big-endian two's complement number has at most so many digits.
-fn decimal_fits(unscaled: &[u8], precision: u32) -> bool {
-    let number = significant(unscaled);
-    // Only a number that fills all the bytes which its precision may need can have a digit too many.
-    match number.len().cmp(&bytes_for(precision)) {
-        Ordering::Less => true,
-        Ordering::Greater => false,
-        Ordering::Equal => crate::decode::digits(number).len() <= precision as usize,
-    }
-}
-
-/// A big-endian two's complement number without its sign extension.
-pub(crate) fn significant(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let [first, second, ..] = rest {
-        let sign = if second & 0x80 == 0 { 0 } else { 0xff };
-        if *first != sign {
-            break;
-        }
-        rest = &rest[1..];
-    }
-    rest
-}
-
-/// The fewest bytes that every two's complement number of so many digits fits in.
-fn bytes_for(precision: u32) -> usize {
-    ((f64::from(precision) * std::f64::consts::LOG2_10 + 1.0) / 8.0).ceil() as usize
 }
 
 #[cfg(test)]
