@@ -184,7 +184,8 @@ async fn drain(app: &App, stop: &CancellationToken, cut: &CancellationToken, tas
         tracing::warn!(requests_cut, "Requests had no answer in time and are cut.");
     }
     cut.cancel();
-    tracing::info!(requests_cut, took_ms = began.elapsed().as_millis(), "Drained.");
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(requests_cut, took_ms, "Drained.");
     Drained { requests_cut }
 }
 

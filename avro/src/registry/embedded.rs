@@ -144,6 +144,19 @@ fn stored(text: &str, references: &[Reference]) -> StoredSchema {
     StoredSchema { schema: text.into(), references: references.iter().map(reference).collect() }
 }
 
+/// A new schema must be one that Avro's own library reads too: records outlive the software that wrote them.
+fn readable_elsewhere(text: &str, references: &[Reference]) -> Result<(), RegistryError> {
+    let parsed = match references {
+        [] => apache_avro::Schema::parse_str(text).map(drop),
+        _ => apache_avro::Schema::parse_str_with_list(text, references.iter().map(|r| &r.schema)).map(drop),
+    };
+    parsed.map_err(|error| {
+        RegistryError::Invalid(format!(
+            "Apache Avro's own library can't read this schema: {error}; change it so that every reader can"
+        ))
+    })
+}
+
 impl Core {
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
@@ -177,6 +190,9 @@ impl Core {
             let versions = state.versions(subject).ok()?;
             versions.iter().rev().find(|(_, other)| **other == id).map(|(version, id)| (*version, *id))
         });
+        if known.is_none() {
+            readable_elsewhere(&schema.schema, &references)?;
+        }
         Ok((parsed, known))
     }
 

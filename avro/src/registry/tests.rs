@@ -43,6 +43,16 @@ async fn ids_are_global_and_versions_per_subject() {
 }
 
 #[tokio::test]
+async fn a_schema_that_other_readers_refuse_is_not_taken() {
+    let registry = open();
+    // The specification lets readers ignore it; Apache Avro's library does not.
+    let refused = registry.register("s", r#"{"type":"int","logicalType":7}"#, &[]).await;
+    let Err(RegistryError::Invalid(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("logicalType must be a string"), "{why}");
+    assert!(registry.subjects().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_not_there() {
     let registry = open();
     assert!(matches!(registry.latest("nope").await, Err(RegistryError::UnknownSubject(_))));
