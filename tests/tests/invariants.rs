@@ -93,7 +93,9 @@ fn heavy_families_stand_once_in_the_lock() {
     for package in metadata().packages {
         versions.entry(package.name.to_string()).or_default().insert(package.version.to_string());
     }
-    for family in ["arrow", "arrow-schema", "parquet", "reqwest", "rustls", "axum", "hyper", "rdkafka", "apache-avro"] {
+    for family in
+        ["arrow", "arrow-schema", "parquet", "reqwest", "rustls", "axum", "hyper", "rdkafka", "apache-avro", "zstd"]
+    {
         if let Some(found) = versions.get(family) {
             assert_eq!(found.len(), 1, "{family} stands in the lock as {found:?}");
         }
