@@ -1,6 +1,6 @@
 //! The service under test: the API over a log, in a process of its own.
 
-use std::{io::BufRead, sync::Arc};
+use std::{io::BufRead, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use forebay_api::{Deps, Listeners, config};
@@ -49,7 +49,10 @@ fn open(log: &str, scratch: &std::path::Path) -> Result<(Arc<dyn Log>, Arc<dyn R
             let store = log.registry_store();
             Ok((log, store))
         }
-        "memory" => Ok((SimLog::new(SimSettings::default()), Arc::new(MemoryStore::default()))),
+        "memory" => {
+            let settings = SimSettings { latency: Duration::ZERO, ..SimSettings::default() };
+            Ok((SimLog::new(settings), Arc::new(MemoryStore::default())))
+        }
         other => bail!("no log {other:?}: local or memory"),
     }
 }
@@ -64,7 +67,7 @@ async fn start(log: Arc<dyn Log>, store: Arc<dyn RegistryStore>, shutdown: Cance
     let mut settings = settings()?;
     settings.listen = ([127, 0, 0, 1], 0).into();
     settings.management_listen = None;
-    settings.drain.ready_wait = std::time::Duration::ZERO;
+    settings.drain.ready_wait = Duration::ZERO;
     let listeners = Listeners::bind(&settings).await?;
     println!("{}", listeners.api.local_addr()?.port());
     let deps = Deps { log, registry: Arc::new(registry), connectors: None, metrics: prometheus::Registry::new() };

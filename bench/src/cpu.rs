@@ -3,12 +3,12 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 
-/// User and system time of this thread, in nanoseconds resolution.
+/// User and system time of this thread, exact to the nanosecond.
 pub fn this_thread() -> Result<Duration> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos = text.split(' ').next().context("schedstat is empty")?.parse()?;
-    Ok(Duration::from_nanos(nanos))
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))
 }
 
 /// User and system time of a whole process, its ended threads included, in ticks of 10 ms.
