@@ -221,3 +221,11 @@ fn files_stay_short() {
         .collect();
     assert!(long.is_empty(), "{long:#?}");
 }
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let quoted = page.split('`').skip(1).step_by(2);
+    let missing: Vec<_> = quoted.filter(|text| text.contains("/src/") && !root().join(text).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
