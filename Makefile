@@ -27,7 +27,7 @@ lint: tools ## formatting and lints, without changing anything
 fmt: ## formats all sources
 	$(CARGO) fmt --all
 
-bench: tools ## measures costs, rewrites bench/RESULTS.md (about 5 minutes)
+bench: tools ## measures costs, rewrites bench/RESULTS.md (about 3 minutes once built)
 	$(CARGO) build --locked --release -p forebay-bench
 	$(TARGET_DIR)/release/bench-encode
 	$(TARGET_DIR)/release/bench-ingest
