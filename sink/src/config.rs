@@ -101,8 +101,6 @@ pub struct ConnectorSettings {
     pub flushes_in_flight: usize,
     /// For a batch past its intent, at a revoke.
     pub revoke_timeout: Duration,
-    /// For a stop.
-    pub drain_timeout: Duration,
     /// For the watchdog.
     pub stuck_after: Duration,
 }
@@ -148,7 +146,6 @@ impl ConnectorOptions {
             spill_bytes: within("spill_bytes", self.spill_bytes, 8 << 20, 4096, 1 << 40)?,
             flushes_in_flight: within("flushes_in_flight", self.flushes_in_flight, 4, 1, 64)?,
             revoke_timeout: millis("revoke_timeout_ms", self.revoke_timeout_ms, 5000, 300_000)?,
-            drain_timeout: millis("drain_timeout_ms", self.drain_timeout_ms, 10_000, 3_600_000)?,
             stuck_after: millis("stuck_after_ms", self.stuck_after_ms, stuck, u64::MAX)?,
         })
     }
