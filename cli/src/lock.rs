@@ -93,6 +93,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // A clean end leaves no stale URL behind; after a crash the lock itself is gone, which is what counts.
         let _ = self.file.set_len(0);
+        // Unlocked by name: a child process just being started may hold a copy of the descriptor.
+        let _ = self.file.unlock();
     }
 }
 

@@ -12,7 +12,15 @@ use crate::LogError;
 const FILE: &str = "forebay.lock";
 
 /// Held as long as this lives; the operating system lets go when the process dies, however it dies.
-pub(super) struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
+pub(super) struct DirLock(File);
+
+impl Drop for DirLock {
+    /// Unlocks by name, because closing is not enough: a child that another thread is starting just now holds a copy of
+    /// the descriptor until its exec, and with it the lock.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl DirLock {
     /// Takes the lock, or says who holds it. `dir` exists.
@@ -58,7 +66,9 @@ mod tests {
         let first = DirLock::take(dir.path()).unwrap();
         let error = DirLock::take(dir.path()).err().unwrap().to_string();
         assert!(error.contains("this very process") && error.contains("--api"), "{error}");
+        let in_a_child = first.0.try_clone().unwrap();
         drop(first);
         DirLock::take(dir.path()).unwrap();
+        drop(in_a_child);
     }
 }
