@@ -8,6 +8,7 @@ pub mod event;
 pub mod event_back;
 pub mod frame;
 pub mod json;
+pub mod json_schema;
 pub mod plan;
 pub mod registry;
 pub mod schema;

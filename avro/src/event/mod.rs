@@ -2,6 +2,7 @@
 //!
 //! The three shapes (E text envelope, T typed envelope, R plain record) are decided once, when a schema is compiled.
 
+mod describe;
 mod encoder;
 mod fill;
 mod layout;
@@ -10,6 +11,7 @@ mod reader;
 use std::{borrow::Cow, ops::Range};
 
 use crate::violation::Violation;
+pub use describe::{Description, describe};
 pub use encoder::EventEncoder;
 
 /// The schema registered for a topic that has none: shape E. The order of its fields is fixed.

@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) root: NodeId,
     /// Aliases of fixed types, which have no room for them in their node.
     pub(crate) fixed_aliases: HashMap<NodeId, Vec<Arc<str>>>,
+    /// `doc` of named types.
+    pub(crate) docs: HashMap<NodeId, Arc<str>>,
 }
 
 impl Node {
@@ -206,6 +208,7 @@ impl Schema {
             nodes: table.nodes,
             root: table.root,
             fixed_aliases: table.fixed_aliases,
+            docs: table.docs,
         })))
     }
 
@@ -230,6 +233,11 @@ impl Schema {
             Node::Record { aliases, .. } | Node::Enum { aliases, .. } => aliases,
             _ => self.0.fixed_aliases.get(&id).map_or(&[], |aliases| aliases),
         }
+    }
+
+    /// The `doc` of a named type.
+    pub fn doc(&self, id: NodeId) -> Option<&str> {
+        self.0.docs.get(&id).map(|doc| &**doc)
     }
 
     /// The root node's index.

@@ -23,6 +23,9 @@ impl Parser {
         let full: Arc<str> = self.at("name", |p| p.full_name(name, namespace))?.into();
         let aliases = self.aliases(object, |p, alias| p.full_name(alias, names::namespace(&full)))?;
         let id = self.push(Node::Record { name: full.clone(), fields: Vec::new(), aliases: Vec::new() });
+        if let Some(doc) = object.get("doc").and_then(Value::as_str) {
+            self.table.docs.insert(id, doc.into());
+        }
         let unit = self.units.len() - 1;
         if let Some((_, earlier)) = self.names.insert(full.clone(), (id, unit)) {
             let place = match self.units[earlier].place.trim_end() {

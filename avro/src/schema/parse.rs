@@ -25,6 +25,7 @@ pub(super) struct Table {
     pub(super) nodes: Vec<Node>,
     pub(super) root: NodeId,
     pub(super) fixed_aliases: HashMap<NodeId, Vec<Arc<str>>>,
+    pub(super) docs: HashMap<NodeId, Arc<str>>,
 }
 
 /// One text of those parsed together: a reference, or (the last one) the schema itself.
