@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A view of the connectors that run in this process.
+/// A view of the connectors of the configuration.
 #[async_trait::async_trait]
 pub trait ConnectorControl: Send + Sync + 'static {
     /// All connectors, sorted by name.
@@ -55,6 +55,8 @@ pub enum ConnectorState {
     Failed,
     /// Ended on request, or not started.
     Stopped,
+    /// Not in this process: the log tells how far it is, but not whether it is at work.
+    Unknown,
 }
 
 impl ConnectorState {
@@ -67,6 +69,7 @@ impl ConnectorState {
             Self::Restarting => "restarting",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
         }
     }
 }

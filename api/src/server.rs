@@ -33,6 +33,8 @@ use crate::{
     state::{App, Phase},
 };
 
+/// Ports looked at for a management listener whose own is taken (fixed): as many processes of one machine.
+const NEXT_PORTS: u16 = 100;
 /// Pause after a failed accept (fixed).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,9 +56,9 @@ pub struct Deps {
 /// Bound sockets.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Takes events.
-    pub api: TcpListener,
-    /// `/livez`, `/readyz`, `/metrics`.
+    /// Takes events; `None` in a process that only delivers.
+    pub api: Option<TcpListener>,
+    /// `/livez`, `/readyz`, `/metrics`, and the connectors.
     pub management: Option<TcpListener>,
 }
 
@@ -112,7 +114,26 @@ impl Listeners {
             Some(address) => Some(bind("api.management_listen", address, settings.allow_anonymous).await?),
             None => None,
         };
-        Ok(Self { api, management })
+        Ok(Self { api: Some(api), management })
+    }
+
+    /// Binds the management listener alone, for a process that takes no events. Where its port is taken, the next free
+    /// one is used: several such processes may share a machine and a configuration.
+    pub async fn bind_management(settings: &Settings) -> Result<Self, ServeError> {
+        let Some(mut address) = settings.management_listen else { return Ok(Self { api: None, management: None }) };
+        let first = address.port();
+        loop {
+            match bind("api.management_listen", address, settings.allow_anonymous).await {
+                Ok(listener) => return Ok(Self { api: None, management: Some(listener) }),
+                Err(ServeError::Bind { source, .. })
+                    if source.kind() == std::io::ErrorKind::AddrInUse
+                        && address.port() < first.saturating_add(NEXT_PORTS) =>
+                {
+                    address.set_port(address.port().saturating_add(1));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -123,7 +144,8 @@ async fn bind(key: &'static str, address: std::net::SocketAddr, anywhere: bool) 
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { key, address, source })
 }
 
-/// Serves until `shutdown` is cancelled, then drains. Topics and schemas of the settings are set up first.
+/// Serves until `shutdown` is cancelled, then drains. Topics and schemas of the settings are set up first, if they ask
+/// for it.
 ///
 /// The log is neither flushed nor closed: that is its owner's part, after the drain.
 ///
@@ -136,7 +158,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<Drained, ServeError> {
     let app = App::new(settings, deps).map_err(|error| ServeError::Internal(error.to_string()))?;
-    prepare(&app.settings, &*app.deps.log, &*app.deps.registry, app.publisher.topics()).await?;
+    if app.settings.prepare {
+        prepare(&app.settings, &*app.deps.log, &*app.deps.registry, app.publisher.topics()).await?;
+    }
     let app = Arc::new(app);
     let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());
     let accept = |door, listener, router| Acceptor {
@@ -149,9 +173,9 @@ pub async fn serve(
         close: stop_accepting.clone(),
         cut: cut.clone(),
     };
-    let api = accept(Door::Api, listeners.api, routes::api(app.clone()));
-    let api_tasks = api.tasks.clone();
-    let api_loop = tokio::spawn(api.run());
+    let api = listeners.api.map(|listener| accept(Door::Api, listener, routes::api(app.clone())));
+    let api_tasks = api.as_ref().map(|api| api.tasks.clone()).unwrap_or_default();
+    let api_loop = api.map(|api| tokio::spawn(api.run()));
     let management_loop = listeners.management.map(|listener| {
         let management = Acceptor {
             close: cut.clone(), // answers until the end of the drain
@@ -161,7 +185,7 @@ pub async fn serve(
     });
     shutdown.cancelled().await;
     let drained = drain(&app, &stop_accepting, &cut, &api_tasks).await;
-    for task in [Some(api_loop), management_loop].into_iter().flatten() {
+    for task in [api_loop, management_loop].into_iter().flatten() {
         // The loops end with their tokens; a panic in one was logged by the runtime and changes nothing now.
         let _ = task.await;
     }

@@ -69,7 +69,7 @@ async fn start(log: Arc<dyn Log>, store: Arc<dyn RegistryStore>, shutdown: Cance
     settings.management_listen = None;
     settings.drain.ready_wait = Duration::ZERO;
     let listeners = Listeners::bind(&settings).await?;
-    println!("{}", listeners.api.local_addr()?.port());
+    println!("{}", listeners.api.as_ref().context("no listener")?.local_addr()?.port());
     let deps = Deps { log, registry: Arc::new(registry), connectors: None, metrics: prometheus::Registry::new() };
     Ok(tokio::spawn(forebay_api::serve(settings, listeners, deps, shutdown)))
 }

@@ -61,14 +61,30 @@ Examples:
 
 Ctrl-C or SIGTERM drains: requests in flight are answered and batches are flushed, in at most 10 s. A second one
 ends at once.")]
-    Up(Up),
+    Up(Serve),
+    /// Take events over HTTP, and deliver none
+    #[command(after_help = "\
+Examples:
+  forebay api -c forebay.yaml         beside any number of `forebay sink`, on one forebay.yaml
+
+It holds topics and schemas of the configuration, as `forebay up` does. On local:// nothing delivers meanwhile: there
+one process can open the log.")]
+    Api(Serve),
+    /// Deliver what is in the log: run the connectors, and take no events
+    #[command(after_help = "\
+Examples:
+  forebay sink -c forebay.yaml        as often as you like: the workers share the partitions
+
+Needs kafka:// and registry.url. Health, metrics and connectors are shown on api.management_listen, or on the next free
+port; it is printed. Ctrl-C or SIGTERM writes out what is open, in at most 10 s.")]
+    Sink(Serve),
     /// Explain the configuration, and what of it can be reached
     #[command(after_help = "\
 Examples:
   forebay check
   forebay check -c production.yaml --json
 
-Exit 0: `forebay up` would start. 1: something is in its way. 2: the configuration is wrong.")]
+Exit 0: `forebay up`, `api` and `sink` would start. 1: something is in its way. 2: the configuration is wrong.")]
     Check,
     /// List, show and create topics
     #[command(after_help = "\
@@ -140,9 +156,9 @@ pub enum ConfigVerb {
     Reference,
 }
 
-/// `up`.
+/// `up`, `api`, `sink`.
 #[derive(Debug, ClapArgs)]
-pub struct Up {
+pub struct Serve {
     /// Listen beyond loopback although callers show no credential
     #[arg(long)]
     pub allow_anonymous: bool,
@@ -151,8 +167,8 @@ pub struct Up {
 /// Which API a verb speaks to.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Target {
-    /// Speak to this API, e.g. http://127.0.0.1:8080 [default: that of the `forebay up` on the same data_dir, else the
-    /// log is opened by the verb itself]
+    /// Speak to this API, e.g. http://127.0.0.1:8080 [default: that of the `forebay up` or `forebay api` on the same
+    /// data_dir, else the log is opened by the verb itself]
     #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub api: Option<String>,
 }

@@ -70,7 +70,7 @@ async fn serve(context: &Context, purpose: Purpose, lock: Lock) -> Result<Backen
     settings.management_listen = None;
     settings.drain.ready_wait = Duration::ZERO;
     if purpose == Purpose::Manage {
-        settings.topics.clear();
+        settings.prepare = false;
         settings.topics_auto_create = false;
     }
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(Failure::error)?;
@@ -83,7 +83,7 @@ async fn serve(context: &Context, purpose: Purpose, lock: Lock) -> Result<Backen
         metrics: prometheus::Registry::new(),
     };
     let shutdown = CancellationToken::new();
-    let listeners = Listeners { api: listener, management: None };
+    let listeners = Listeners { api: Some(listener), management: None };
     let serving = forebay_api::serve(settings, listeners, deps, shutdown.clone());
     let served = tokio::spawn(async move { serving.await.map(drop).map_err(parts::not_served) });
     let client = Client::new(&format!("http://{address}"))?;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use forebay_avro::{event::EventEncoder, schema::Schema};
-use forebay_broker::config::BrokerUrl;
 use serde::Serialize;
 
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     context::Context,
     deliver,
     exit::{Failure, Outcome},
+    greet,
     lock::{Attempt, Holder, Lock},
     parts, schemas, topics,
     ui::Row,
@@ -86,11 +86,10 @@ fn understood(config: &Config) -> String {
         Some(file) => format!("{} was read", file.display()),
         None => format!("there is no {}: everything has its default", crate::config::DEFAULT_FILE),
     };
-    let BrokerUrl::Local(log) = &config.broker.url;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let topics = count(config.api.topics.len(), "configured topic");
     let connectors = count(config.connectors.len(), "connector");
-    format!("{file}; the log is local, in {}; {topics}, {connectors}", log.display())
+    format!("{file}; the log is {}; {topics}, {connectors}", greet::log(config))
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written. Leaves nothing behind.

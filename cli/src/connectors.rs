@@ -78,7 +78,10 @@ async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
 }
 
 fn since_start(status: &ConnectorStatus, count: String) -> String {
-    if status.state == ConnectorState::Stopped { "-".to_owned() } else { format!("{count} since it started") }
+    match status.state {
+        ConnectorState::Stopped | ConnectorState::Unknown => "-".to_owned(),
+        _ => format!("{count} since it started"),
+    }
 }
 
 fn said(state: ConnectorState) -> &'static str {
@@ -86,6 +89,9 @@ fn said(state: ConnectorState) -> &'static str {
         ConnectorState::Unassigned => "unassigned: no topic to read yet",
         ConnectorState::Failed => "failed: a person must act, see tasks",
         ConnectorState::Stopped => "stopped: it runs in `forebay up`",
+        ConnectorState::Unknown => {
+            "unknown: not in this process; ask its `forebay sink` (--api with its management URL)"
+        }
         state => state.word(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, Pa
 use forebay_broker::{Log, LogError, TopicPartition};
 use forebay_sink::{
     config::ConnectorSettings,
-    connector::{self, Connector, Deps},
+    connector::{Connector, Deps},
     memory::MemoryBudget,
     metrics::SinkMetrics,
     status,
@@ -34,18 +35,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts all connectors of the configuration.
-    pub fn start(config: &Config, parts: &Parts, metrics: &prometheus::Registry) -> Result<Self, Failure> {
-        let tmp_dir = config.data_dir.join("tmp");
-        connector::clear_tmp(&tmp_dir)
-            .map_err(|error| Failure::error(format!("can't use {}: {error}", tmp_dir.display())))?;
+    /// Starts all connectors of the configuration; their temporary files lie in `tmp_dir`.
+    pub fn start(
+        config: &Config,
+        parts: &Parts,
+        tmp_dir: &Path,
+        metrics: &prometheus::Registry,
+    ) -> Result<Self, Failure> {
         let deps = Deps {
             log: parts.log.clone(),
             registry: parts.registry.clone(),
             metrics: Arc::new(SinkMetrics::new(metrics).map_err(Failure::error)?),
             memory: MemoryBudget::new(config.sink.memory_bytes),
             dlq_topic: config.dlq.topic.clone(),
-            tmp_dir,
+            tmp_dir: tmp_dir.to_owned(),
         };
         let started = config.connectors.iter().map(|settings| Connector::start(settings.clone(), deps.clone()));
         Ok(Self { connectors: Arc::new(Mutex::new(started.collect())), log: parts.log.clone() })
@@ -95,17 +98,20 @@ impl ConnectorControl for Running {
     }
 }
 
-/// The connectors of the configuration while none runs: how far each one is stands in the log.
+/// The connectors of the configuration where none runs in this process: how far each one is stands in the log.
 pub struct Resting {
     connectors: Vec<ConnectorSettings>,
     dlq_topic: String,
     log: Arc<dyn Log>,
+    state: ConnectorState,
 }
 
 impl Resting {
     /// Over an open log.
     pub fn new(config: &Config, log: Arc<dyn Log>) -> Self {
-        Self { connectors: config.connectors.clone(), dlq_topic: config.dlq.topic.clone(), log }
+        // A local log is open here, so nobody else can be at work on it.
+        let state = if config.local_log().is_some() { ConnectorState::Stopped } else { ConnectorState::Unknown };
+        Self { connectors: config.connectors.clone(), dlq_topic: config.dlq.topic.clone(), log, state }
     }
 
     async fn status(&self, settings: &ConnectorSettings) -> Result<ConnectorStatus, LogError> {
@@ -133,7 +139,7 @@ impl Resting {
             name: settings.name.clone(),
             sink: SINK.to_owned(),
             destination: destination(settings),
-            state: ConnectorState::Stopped,
+            state: self.state,
             lag: partitions.iter().map(|p| p.lag).sum(),
             rows: 0,
             bytes: 0,

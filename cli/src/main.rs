@@ -1,4 +1,5 @@
-//! The `forebay` command: parses, calls the parts, prints. Its verbs are files of the same name.
+//! The `forebay` command: parses, calls the parts, prints. Its verbs are files of the same name; `up`, `api` and `sink`
+//! are one, `serve`.
 
 mod args;
 mod backend;
@@ -9,18 +10,21 @@ mod connectors;
 mod context;
 mod deliver;
 mod exit;
+mod greet;
 mod lines;
 mod lock;
 mod logs;
 mod parts;
 mod produce;
 mod receipts;
+mod role;
 mod schemas;
+mod serve;
 mod signals;
 mod tail;
 mod topics;
 mod ui;
-mod up;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,7 @@ use crate::{
     args::{Args, ConfigVerb, Global, Verb},
     context::Context,
     exit::{Failure, Outcome},
+    role::Role,
     ui::Output,
 };
 
@@ -60,11 +65,13 @@ fn run(Args { global, verb }: &Args) -> Outcome {
 fn on_runtime(global: &Global, verb: &Verb) -> Outcome {
     #[cfg(feature = "failpoints")]
     config::arm_crash_point()?;
-    let context = Context::new(global, matches!(verb, Verb::Up(_)))?;
+    let context = Context::new(global, matches!(verb, Verb::Up(_) | Verb::Api(_) | Verb::Sink(_)))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::error)?;
     runtime.block_on(async {
         match verb {
-            Verb::Up(args) => Box::pin(up::run(args, &context)).await,
+            Verb::Up(args) => Box::pin(serve::run(Role::Up, args, &context)).await,
+            Verb::Api(args) => Box::pin(serve::run(Role::Api, args, &context)).await,
+            Verb::Sink(args) => Box::pin(serve::run(Role::Sink, args, &context)).await,
             Verb::Check => Box::pin(check::run(&context)).await,
             Verb::Topics(args) => topics::run(args, &context).await,
             Verb::Schemas(args) => schemas::run(args, &context).await,

@@ -68,6 +68,31 @@ fn a_second_up_learns_who_was_first() {
 }
 
 #[test]
+fn an_api_alone_takes_what_a_later_up_delivers() {
+    let place = Place::new();
+    let api = place.serve("api");
+    place.run_with(&["produce", "hello"], &format!("{}\n{}\n", event(1), event(2))).exits(0);
+    let status = place.run(&["connectors", "show", "lake", "--json"]).exits(0).json();
+    assert_eq!((&status["state"], &status["lag"]), (&"stopped".into(), &2.into()), "{status:#}");
+    api.stop().exits(0);
+    assert!(place.lake(".parquet").is_empty());
+    let told = Running::start(place.command(&["api"]));
+    until("the lines of a service that is ready", || told.line().contains("nothing is delivered").then_some(()));
+    told.stop().exits(0);
+    let up = place.up();
+    until("the lake to hold both", || (!place.lake(".parquet").is_empty()).then_some(()));
+    up.stop().exits(0);
+}
+
+#[test]
+fn a_sink_alone_is_refused_where_one_process_holds_the_log() {
+    let place = Place::new();
+    let ran = place.run(&["sink"]).exits(2);
+    assert!(ran.stderr.contains("`forebay up`") && ran.stderr.contains("kafka://host:port"), "{ran:#?}");
+    assert!(!place.path("forebay-data").exists());
+}
+
+#[test]
 fn verbs_open_the_log_when_nobody_else_has_it() {
     let place = Place::with("topics: {sensors: {partitions: 2, key: /payload/device_id}}\n");
     let ran = place.run_with(&["produce", "sensors", "--payload"], "{\"device_id\":\"d1\",\"value\":1.50}\n").exits(0);

@@ -9,6 +9,8 @@ use support::{Place, event};
 const VERBS: &[&[&str]] = &[
     &[],
     &["up"],
+    &["api"],
+    &["sink"],
     &["check"],
     &["topics"],
     &["topics", "list"],

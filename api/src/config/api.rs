@@ -19,7 +19,8 @@ pub struct ApiOptions {
     /// Address that takes events; default `127.0.0.1:8080`.
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
-    /// Address of `/livez`, `/readyz` and `/metrics`, outside every limit; default `127.0.0.1:9090`.
+    /// Address of `/livez`, `/readyz`, `/metrics` and `/api/v1/connectors`, outside every limit; default `127.0.0.1:9090`.
+    /// `forebay sink` takes the next free port if it is taken.
     #[schemars(with = "Option<String>")]
     pub management_listen: Option<SocketAddr>,
     /// Listen beyond loopback although callers show no credential; default false.
@@ -184,6 +185,7 @@ impl ApiOptions {
             timeout: Duration::from_millis(timeout),
             limits: self.limits()?,
             topics,
+            prepare: true,
             record_bytes: around.record_bytes,
             dlq: DlqSettings { topic: around.dlq_topic.to_owned() },
             drain: DrainSettings::default(),

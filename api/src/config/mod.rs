@@ -56,6 +56,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Topics named in the configuration.
     pub topics: BTreeMap<String, TopicSettings>,
+    /// Whether these topics, their schemas and the DLQ topic are set up before the first request.
+    pub prepare: bool,
     /// Largest encoded record (`producer.record_bytes`).
     pub record_bytes: usize,
     /// Where refused events go under `on_invalid=dlq`.

@@ -56,6 +56,9 @@ pub(crate) fn api(app: Arc<App>) -> Router {
 /// The management listener: what a supervisor asks, outside every limit.
 pub(crate) fn management(app: Arc<App>) -> Router {
     Router::new()
+        .route("/api/v1/connectors", get(connectors::list))
+        .route("/api/v1/connectors/{name}", get(connectors::show))
+        .route("/api/v1/health", get(health::health))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))

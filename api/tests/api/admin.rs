@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 
-use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus};
-use forebay_broker::Log as _;
+use forebay_api::{
+    Deps, Drained, Listeners,
+    control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus},
+    serve,
+};
+use forebay_avro::registry::{Embedded, MemoryStore};
+use forebay_broker::{
+    Log as _,
+    sim::{SimLog, SimSettings},
+};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Service, event, settings};
+use crate::support::{PATIENCE, Service, event, settings};
 
 #[tokio::test]
 async fn topics_are_created_listed_and_shown() {
@@ -124,6 +133,35 @@ impl ConnectorControl for Fixed {
     async fn connector(&self, name: &str) -> Option<ConnectorStatus> {
         (name == "lake").then(status)
     }
+}
+
+#[tokio::test]
+async fn a_process_that_only_delivers_shows_itself_on_the_next_free_port() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings(json!({}));
+    settings.management_listen = Some(taken.local_addr().unwrap());
+    let listeners = Listeners::bind_management(&settings).await.unwrap();
+    assert!(listeners.api.is_none());
+    let address = listeners.management.as_ref().unwrap().local_addr().unwrap();
+    assert!(address.port() > taken.local_addr().unwrap().port());
+    let deps = Deps {
+        log: SimLog::new(SimSettings::default()),
+        registry: Arc::new(Embedded::open(Arc::new(MemoryStore::default())).unwrap()),
+        connectors: Some(Arc::new(Fixed)),
+        metrics: prometheus::Registry::new(),
+    };
+    let shutdown = CancellationToken::new();
+    settings.prepare = false;
+    let served = tokio::spawn(serve(settings, listeners, deps, shutdown.clone()));
+    for (path, status) in
+        [("/readyz", 200), ("/api/v1/connectors/lake", 200), ("/metrics", 200), ("/api/v1/topics", 404)]
+    {
+        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+    }
+    shutdown.cancel();
+    let drained = tokio::time::timeout(PATIENCE, served).await.expect("the drain has no end").unwrap().unwrap();
+    assert_eq!(drained, Drained { requests_cut: 0 });
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl Service {
         let log = SimLog::new(setup.sim);
         let registry = Arc::new(Embedded::open(Arc::new(MemoryStore::default())).unwrap());
         let listeners = Listeners::bind(&setup.settings).await.unwrap();
-        let address = listeners.api.local_addr().unwrap();
+        let address = listeners.api.as_ref().unwrap().local_addr().unwrap();
         let management = listeners.management.as_ref().unwrap().local_addr().unwrap();
         let deps = Deps {
             log: log.clone(),

@@ -1,4 +1,4 @@
-//! One process per log directory: a locked file that names its holder.
+//! One process per directory: a locked file that names its holder.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -23,15 +23,15 @@ impl Drop for DirLock {
 }
 
 impl DirLock {
-    /// Takes the lock, or says who holds it. `dir` exists.
-    pub fn take(dir: &Path) -> Result<Self, LogError> {
+    /// Takes the lock, or says who holds it. `dir` exists; `what` is in it.
+    pub fn take(dir: &Path, what: &str) -> Result<Self, LogError> {
         let path = dir.join(FILE);
         let fail = |error: std::io::Error| LogError::Unavailable(format!("{} can't be used: {error}", path.display()));
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LogError::Unavailable(held(dir, &mut file))),
+            Err(TryLockError::WouldBlock) => return Err(LogError::Unavailable(held(dir, what, &mut file))),
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
         // Only a hint for people: the lock itself is what counts.
@@ -42,7 +42,7 @@ impl DirLock {
     }
 }
 
-fn held(dir: &Path, file: &mut File) -> String {
+fn held(dir: &Path, what: &str, file: &mut File) -> String {
     let mut pid = String::new();
     let holder = match file.take(32).read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse::<u32>().ok()) {
         Some(pid) if pid == std::process::id() => "this very process".to_owned(),
@@ -50,7 +50,7 @@ fn held(dir: &Path, file: &mut File) -> String {
         None => "another process".to_owned(),
     };
     format!(
-        "the log in {} is in use by {holder}: stop that first, or talk to its API (--api URL); \
+        "the {what} in {} is in use by {holder}: stop that first, or talk to its API (--api URL); \
          one process at a time can open it",
         dir.display()
     )
@@ -63,12 +63,12 @@ mod tests {
     #[test]
     fn the_second_is_told_who_holds_it_and_the_lock_goes_with_its_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DirLock::take(dir.path()).unwrap();
-        let error = DirLock::take(dir.path()).err().unwrap().to_string();
+        let first = DirLock::take(dir.path(), "log").unwrap();
+        let error = DirLock::take(dir.path(), "log").err().unwrap().to_string();
         assert!(error.contains("this very process") && error.contains("--api"), "{error}");
         let in_a_child = first.0.try_clone().unwrap();
         drop(first);
-        DirLock::take(dir.path()).unwrap();
+        DirLock::take(dir.path(), "log").unwrap();
         drop(in_a_child);
     }
 }

@@ -32,6 +32,7 @@ use std::{
 
 use async_trait::async_trait;
 
+pub use self::registry::registry_store;
 use self::state::Shared;
 use crate::{
     Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,

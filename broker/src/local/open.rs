@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, RwLock, atomic::AtomicBool},
 };
 
@@ -31,20 +31,8 @@ const OPEN_FILES: usize = 128;
 const FORMAT: &[u8] = b"1";
 
 pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
-    let dir = &settings.dir;
-    make_dir(dir).map_err(|e| LogError::Unavailable(format!("directory {} can't be made: {e}", dir.display())))?;
-    let dir = dir.canonicalize().map_err(|e| LogError::Unavailable(format!("{}: {e}", dir.display())))?;
-    let lock = DirLock::take(&dir)?;
-    journal::repair(&dir)?;
-    let unopened = |error: fjall::Error| {
-        LogError::Fatal(format!("the log in {} can't be opened: {}", dir.display(), reason(&error)))
-    };
-    let db = Database::builder(&dir)
-        .cache_size(settings.cache_bytes)
-        .max_journaling_size(JOURNALS_BYTES)
-        .max_cached_files(Some(OPEN_FILES))
-        .open()
-        .map_err(unopened)?;
+    let Opened { db, dir, lock } = database(&settings.dir, "log", settings.cache_bytes)?;
+    let unopened = |error: fjall::Error| unopened("log", &dir, &error);
     let small = SmallKeyspaces {
         topics: small(&db, TOPICS).map_err(unopened)?,
         lows: small(&db, LOWS).map_err(unopened)?,
@@ -73,6 +61,32 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
     }))
 }
 
+/// A database in a directory that is ours.
+pub(super) struct Opened {
+    pub db: Database,
+    pub dir: PathBuf,
+    pub lock: DirLock,
+}
+
+/// Opens or makes the database of a directory, under its lock. `what` names it to people.
+pub(super) fn database(dir: &Path, what: &str, cache_bytes: u64) -> Result<Opened, LogError> {
+    make_dir(dir).map_err(|e| LogError::Unavailable(format!("directory {} can't be made: {e}", dir.display())))?;
+    let dir = dir.canonicalize().map_err(|e| LogError::Unavailable(format!("{}: {e}", dir.display())))?;
+    let lock = DirLock::take(&dir, what)?;
+    journal::repair(&dir)?;
+    let db = Database::builder(&dir)
+        .cache_size(cache_bytes)
+        .max_journaling_size(JOURNALS_BYTES)
+        .max_cached_files(Some(OPEN_FILES))
+        .open()
+        .map_err(|error| unopened(what, &dir, &error))?;
+    Ok(Opened { db, dir, lock })
+}
+
+fn unopened(what: &str, dir: &Path, error: &fjall::Error) -> LogError {
+    LogError::Fatal(format!("the {what} in {} can't be opened: {}", dir.display(), reason(error)))
+}
+
 /// Makes the directory, and its entry in its parent durable.
 fn make_dir(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
@@ -85,7 +99,7 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
     }
 }
 
-fn small(db: &Database, name: &str) -> fjall::Result<Keyspace> {
+pub(super) fn small(db: &Database, name: &str) -> fjall::Result<Keyspace> {
     db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(SMALL_BUFFER_BYTES))
 }
 

@@ -40,6 +40,14 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+impl Config {
+    /// The directory of the embedded log, if the log is that one.
+    pub fn local_log(&self) -> Option<&Path> {
+        let BrokerUrl::Local(dir) = &self.broker.url;
+        Some(dir)
+    }
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

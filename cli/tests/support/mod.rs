@@ -100,9 +100,14 @@ impl Place {
 
     /// Starts `forebay up` and waits until it says that it is ready.
     pub fn up(&self) -> Running {
-        let mut running = Running::start(self.command(&["up", "--format", "ndjson"]));
+        self.serve("up")
+    }
+
+    /// Starts `up`, `api` or `sink`, and waits until it says that it is ready.
+    pub fn serve(&self, verb: &str) -> Running {
+        let mut running = Running::start(self.command(&[verb, "--format", "ndjson"]));
         let ready: Value = serde_json::from_str(&running.line()).unwrap();
-        running.url = ready["api"].as_str().unwrap().to_owned();
+        running.url = ready["api"].as_str().or(ready["management"].as_str()).unwrap().to_owned();
         running
     }
 
