@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use forebay_avro::registry::config::RegistrySettings;
 use forebay_broker::config::BrokerUrl;
 use serde::Serialize;
 
@@ -73,8 +74,13 @@ pub fn log(config: &Config) -> String {
 
 /// Where schemas are.
 pub fn registry(config: &Config) -> String {
-    let BrokerUrl::Local(dir) = &config.broker.url;
-    format!("embedded, in {}", dir.display())
+    match &config.registry {
+        RegistrySettings::Remote(remote) => remote.to_string(),
+        RegistrySettings::Embedded { .. } => {
+            let BrokerUrl::Local(dir) = &config.broker.url;
+            format!("embedded, in {}", dir.display())
+        }
+    }
 }
 
 fn lake(role: Role, config: &Config, delivered: &[String]) -> String {

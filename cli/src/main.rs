@@ -40,6 +40,8 @@ use crate::{
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // One provider for every TLS client, chosen here; it can only be there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,9 +1,9 @@
-//! The parts of a running system, opened in their order: the log, then the registry that lives in it.
+//! The parts of a running system, opened in their order: the log, then the registry, which lives in it or elsewhere.
 
 use std::{sync::Arc, time::Duration};
 
 use forebay_api::ServeError;
-use forebay_avro::registry::{Embedded, Registry};
+use forebay_avro::registry::{Embedded, Registry, RegistryError, RegistryStore, Remote, config::RegistrySettings};
 use forebay_broker::{Log, LogError};
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -29,9 +29,21 @@ pub struct Parts {
 /// Opens the log and the registry.
 pub async fn open(config: &Config) -> Result<Parts, Failure> {
     let opened = forebay_broker::open(&config.broker, config.producer).await.map_err(not_opened)?;
-    let registry = tokio::task::spawn_blocking(move || Embedded::open(opened.registry_store)).await;
-    let registry = registry.map_err(Failure::error)?.map_err(Failure::error)?;
-    Ok(Parts { log: opened.log, registry: Arc::new(registry) })
+    let settings = config.registry.clone();
+    let registry = tokio::task::spawn_blocking(move || registry(&settings, opened.registry_store)).await;
+    let registry = registry.map_err(Failure::error)?.map_err(|error| match error {
+        RegistryError::Invalid(text) => Failure::usage(text),
+        error => Failure::error(error),
+    })?;
+    Ok(Parts { log: opened.log, registry })
+}
+
+/// The registry of the settings. One that is elsewhere need not answer yet. Blocks.
+fn registry(settings: &RegistrySettings, store: Arc<dyn RegistryStore>) -> Result<Arc<dyn Registry>, RegistryError> {
+    Ok(match settings {
+        RegistrySettings::Embedded { .. } => Arc::new(Embedded::open(store)?),
+        RegistrySettings::Remote(remote) => Arc::new(Remote::open(remote)?),
+    })
 }
 
 /// Waits until the service says that it is ready, or ends because it can't be.

@@ -1,5 +1,7 @@
 //! Which parts a process runs: everything (`up`), the service that takes events (`api`), the connectors (`sink`). Pure.
 
+use forebay_avro::registry::config::RegistrySettings;
+
 use crate::{config::Config, exit::Failure};
 
 /// What a process is there for.
@@ -35,6 +37,12 @@ impl Role {
                  `forebay up`, or set broker.url to kafka://host:port",
                 log.display()
             )));
+        }
+        if let RegistrySettings::Embedded { .. } = config.registry {
+            return Err(Failure::usage(
+                "`forebay sink` reads schemas from a registry that it shares with the API: set registry.url, \
+                 e.g. registry: {url: \"http://host:8081\"}",
+            ));
         }
         if config.connectors.is_empty() {
             return Err(Failure::usage("`forebay sink` has nothing to run: `connectors:` is empty"));

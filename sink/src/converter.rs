@@ -116,7 +116,7 @@ impl Converter {
         let mut backoff = Backoff::default();
         let mut denials = 0;
         loop {
-            match self.registry.by_id(id).await {
+            match self.registry.ask_by_id(id).await {
                 Ok(registered) => {
                     return self.learn(id, Known::Schema(Arc::new(registered.schema.clone())));
                 }

@@ -1,5 +1,7 @@
 //! The schema registry as the rest of the system sees it, and its core rules.
 
+mod client;
+pub mod config;
 mod embedded;
 mod rules;
 mod state;
@@ -14,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::schema::{Reference, Schema};
 
+pub use client::Remote;
 pub use embedded::Embedded;
 pub use state::{MAX_REGISTERED_BYTES, MAX_SCHEMAS, MAX_SUBJECT_BYTES};
 pub use store::MemoryStore;
@@ -105,7 +108,7 @@ pub struct Version {
 }
 
 /// Why the registry refused or could not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// No such subject.
@@ -150,6 +153,10 @@ pub enum RegistryError {
 pub trait Registry: Send + Sync + 'static {
     /// The schema of an id. Ids are immutable: answers may be kept for ever.
     async fn by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError>;
+    /// As [`Registry::by_id`], but an id counts as unknown only if the registry itself says so now, not from memory.
+    async fn ask_by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
+        self.by_id(id).await
+    }
     /// The latest version of a subject.
     async fn latest(&self, subject: &str) -> Result<Arc<Version>, RegistryError>;
     /// One version of a subject.

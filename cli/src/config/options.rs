@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use forebay_api::config::{ApiOptions, TopicOptions};
+use forebay_avro::registry::config::RegistryOptions;
 use forebay_broker::config::{BrokerOptions, DlqOptions, ProducerOptions};
 use forebay_sink::config::{ConnectorOptions, SinkOptions};
 use schemars::JsonSchema;
@@ -21,6 +22,8 @@ pub struct FileOptions {
     pub broker: BrokerOptions,
     /// The HTTP service.
     pub api: ApiOptions,
+    /// The schemas.
+    pub registry: RegistryOptions,
     /// What may wait for its receipt.
     pub producer: ProducerOptions,
     /// Dead letters.

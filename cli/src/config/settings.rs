@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use forebay_avro::registry::config::RegistrySettings;
 use forebay_broker::config::{BrokerSettings, BrokerUrl, ConfigError, DlqSettings, ProducerSettings};
 use forebay_sink::config::{BatchOptions, ConnectorOptions, ConnectorSettings, MetadataOptions, SinkSettings};
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub broker: BrokerSettings,
     /// The queue before it.
     pub producer: ProducerSettings,
+    /// Where schemas are.
+    pub registry: RegistrySettings,
     /// The HTTP service and the topics.
     pub api: forebay_api::Settings,
     /// Dead letters.
@@ -66,6 +69,7 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
     let data_dir = clean(&base.join(options.data_dir.as_deref().unwrap_or(Path::new("forebay-data"))));
     let told = |e: ConfigError| (e.key.to_owned(), e.problem);
     let broker = broker(&options, &base, &data_dir).map_err(told)?;
+    let registry = options.registry.settings(&base).map_err(|e| (e.key.to_owned(), e.problem))?;
     let producer = options.producer.settings().map_err(told)?;
     let dlq = options.dlq.settings().map_err(told)?;
     let around = forebay_api::config::Surroundings {
@@ -84,6 +88,7 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
         data_dir,
         broker,
         producer,
+        registry,
         api,
         dlq,
         sink,

@@ -47,6 +47,8 @@ fn each_crate_refuses_in_its_words_and_the_line_is_found() {
         ("log.level: loud=loud=\n", 1, "log.level: "),
         ("log:\n  format: xml\n", 2, "log.format: \"xml\" is none of auto, text, json"),
         ("producer:\n  linger: 1\n", 2, "unknown key \"linger\" under producer"),
+        ("registry:\n  url: file:///x\n", 2, "registry.url: URL 1 is none"),
+        ("registry:\n  url: http://r\n  auth: {}\n", 3, "registry.auth: it is empty"),
         ("listen: 127.0.0.1:1\n", 1, "did you mean api.listen?"),
     ] {
         let problem = read(text).expect_err(text);

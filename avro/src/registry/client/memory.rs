@@ -1,0 +1,191 @@
+//! What is remembered of a registry, for how long, and one question at a time for each key.
+
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use moka::{Expiry, future::Cache, policy::EvictionPolicy};
+
+use crate::registry::{MAX_REGISTERED_BYTES, Registered, RegistryError, Version};
+
+/// Most entries of each kind.
+pub(super) const MAX_ENTRIES: usize = 10_000;
+/// How long an answer that could not be renewed is used before the registry is asked again.
+const HELD_FOR: Duration = Duration::from_secs(5);
+/// How long a caller waits for a newer answer while there is an older one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Something with a schema in it.
+pub(super) trait Weighed: Clone + Send + Sync + 'static {
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize;
+}
+
+impl Weighed for Arc<Registered> {
+    fn bytes(&self) -> usize {
+        self.schema.text().len() + self.schema.references().iter().map(|r| r.schema.len()).sum::<usize>()
+    }
+}
+
+impl Weighed for Arc<Version> {
+    fn bytes(&self) -> usize {
+        self.registered.bytes()
+    }
+}
+
+/// An answer that may be remembered: something, or that there is no such thing.
+type Answer<V> = Result<V, RegistryError>;
+
+#[derive(Clone)]
+struct Entry<V> {
+    answer: Answer<V>,
+    /// `None`: for ever.
+    life: Option<Duration>,
+}
+
+/// Each entry lives as long as it says.
+struct Own;
+
+impl<K, V> Expiry<K, Entry<V>> for Own {
+    fn expire_after_create(&self, _: &K, entry: &Entry<V>, _: Instant) -> Option<Duration> {
+        entry.life
+    }
+
+    fn expire_after_update(&self, _: &K, entry: &Entry<V>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        entry.life
+    }
+}
+
+/// How long answers are remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lives {
+    /// What was found; `None`: for ever.
+    pub(super) found: Option<Duration>,
+    /// What was not.
+    pub(super) unknown: Duration,
+}
+
+/// Answers by key. Clones share them. What is in use longest ago goes first when there are too many.
+#[derive(Clone)]
+pub(super) struct Memory<K, V> {
+    fresh: Cache<K, Entry<V>>,
+    /// What was found last, for as long as it can't be found again.
+    last: Cache<K, V>,
+    lives: Lives,
+    /// Counts what this process changed in the registry: an answer from before a change is not kept.
+    changes: Arc<AtomicU64>,
+}
+
+impl<K, V> Memory<K, V>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    V: Weighed,
+{
+    pub(super) fn new(lives: Lives) -> Self {
+        let keep = |builder: moka::future::CacheBuilder<K, Entry<V>, Cache<K, Entry<V>>>| builder.expire_after(Own);
+        let fresh = bounded(|entry: &Entry<V>| entry.answer.as_ref().map_or(0, Weighed::bytes));
+        let last = bounded(V::bytes);
+        Self { fresh: keep(fresh).build(), last: last.build(), lives, changes: Arc::default() }
+    }
+
+    /// The answer for a key: remembered, or by `ask`, which is asked once for all who wait, and goes on without them.
+    /// Errors that another try may mend are not remembered; while there are any, what was found last is the answer.
+    pub(super) async fn get<F>(&self, key: &K, ask: F) -> Answer<V>
+    where
+        F: Future<Output = Answer<V>> + Send + 'static,
+    {
+        if let Some(entry) = self.fresh.get(key).await {
+            return entry.answer;
+        }
+        let (this, owned) = (self.clone(), key.clone());
+        let asking = tokio::spawn(async move { this.renew(owned, ask).await });
+        let Some(last) = self.last.get(key).await else { return joined(asking.await) };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(done) => joined(done),
+            Err(_) => {
+                self.fresh.insert(key.clone(), held(last.clone())).await;
+                Ok(last)
+            }
+        }
+    }
+
+    /// Remembers what was found by other means.
+    pub(super) async fn put(&self, key: K, found: V) {
+        self.last.insert(key.clone(), found.clone()).await;
+        self.fresh.insert(key, Entry { answer: Ok(found), life: self.lives.found }).await;
+    }
+
+    /// What is remembered as found.
+    pub(super) async fn found(&self, key: &K) -> Option<V> {
+        self.fresh.get(key).await?.answer.ok()
+    }
+
+    /// Forgets that there was no such thing.
+    pub(super) async fn doubt(&self, key: &K) {
+        if self.fresh.get(key).await.is_some_and(|entry| entry.answer.is_err()) {
+            self.fresh.invalidate(key).await;
+        }
+    }
+
+    /// Forgets a key whose answer this process has just changed.
+    pub(super) async fn changed(&self, key: &K) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.fresh.invalidate(key).await;
+    }
+
+    async fn renew(&self, key: K, ask: impl Future<Output = Answer<V>>) -> Answer<V> {
+        let asked = self.fresh.try_get_with(key.clone(), async {
+            let changes = self.changes.load(Ordering::SeqCst);
+            let mut entry = self.entry(&key, ask.await).await?;
+            if changes != self.changes.load(Ordering::SeqCst) {
+                entry.life = Some(Duration::ZERO);
+            }
+            Ok(entry)
+        });
+        match asked.await {
+            Ok(entry) => entry.answer,
+            Err(error) => Err(RegistryError::clone(&error)),
+        }
+    }
+
+    async fn entry(&self, key: &K, answer: Answer<V>) -> Result<Entry<V>, RegistryError> {
+        use RegistryError::{Invalid, UnknownId, UnknownSubject, UnknownVersion};
+        match answer {
+            Ok(found) => {
+                self.last.insert(key.clone(), found.clone()).await;
+                Ok(Entry { answer: Ok(found), life: self.lives.found })
+            }
+            Err(error @ (UnknownId(_) | UnknownSubject(_) | UnknownVersion { .. } | Invalid(_))) => {
+                self.last.invalidate(key).await;
+                Ok(Entry { answer: Err(error), life: Some(self.lives.unknown) })
+            }
+            Err(error) => self.last.get(key).await.map(held).ok_or(error),
+        }
+    }
+}
+
+fn held<V>(last: V) -> Entry<V> {
+    Entry { answer: Ok(last), life: Some(HELD_FOR) }
+}
+
+fn joined<V>(done: Result<Answer<V>, tokio::task::JoinError>) -> Answer<V> {
+    done.unwrap_or_else(|error| Err(RegistryError::Unavailable(format!("its task ended: {error}"))))
+}
+
+/// At most [`MAX_ENTRIES`] and [`MAX_REGISTERED_BYTES`]: small entries weigh as much as makes both one limit.
+fn bounded<K, V>(bytes: impl Fn(&V) -> usize + Send + Sync + 'static) -> moka::future::CacheBuilder<K, V, Cache<K, V>>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    let least = MAX_REGISTERED_BYTES.div_ceil(MAX_ENTRIES);
+    Cache::builder()
+        .max_capacity(MAX_REGISTERED_BYTES as u64)
+        .weigher(move |_, value| u32::try_from(bytes(value).max(least)).unwrap_or(u32::MAX))
+        .eviction_policy(EvictionPolicy::lru())
+}

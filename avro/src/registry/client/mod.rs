@@ -1,0 +1,329 @@
+//! The client to a registry elsewhere: any that speaks the API of Confluent's Schema Registry.
+
+mod memory;
+mod nodes;
+mod transport;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::Certificate;
+use schema_registry_converter::schema_registry_common::{RegisteredSchema, SchemaType};
+use serde_json::json;
+
+use self::{
+    memory::{Lives, Memory},
+    nodes::{Failure, Nodes, Subject},
+};
+use super::{Compatibility, Registered, Registry, RegistryError, Version, config::RemoteSettings, rules};
+use crate::schema::{Reference, Schema, limits::MAX_REFERENCES};
+
+/// Bytes of `registry.ca_file`.
+const MAX_CA_BYTES: u64 = 1 << 20;
+/// Versions that a refused schema is compared with to say why.
+const MAX_COMPARED: usize = 50;
+
+/// Error codes of Schema Registry's API.
+mod code {
+    pub(super) const SUBJECT: u32 = 40401;
+    pub(super) const VERSION: u32 = 40402;
+    pub(super) const SCHEMA: u32 = 40403;
+    pub(super) const SUBJECT_DELETED: u32 = 40404;
+    pub(super) const VERSION_DELETED: u32 = 40406;
+    pub(super) const NO_LEVEL: u32 = 40408;
+}
+
+/// A registry elsewhere. Cheap to clone; clones share what they remember.
+///
+/// Remembered are: schemas by id, for ever; versions of subjects, for a while, and longer while the registry is away;
+/// that something is unknown, for a moment. All of it is bounded.
+#[derive(Clone)]
+pub struct Remote(Arc<Core>);
+
+struct Core {
+    nodes: Nodes,
+    ids: Memory<u32, Arc<Registered>>,
+    /// The subject is in the key, so a schema seen under one subject is not thereby one of another.
+    versions: Memory<Key, Arc<Version>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    subject: String,
+    /// The latest, if none.
+    version: Option<u32>,
+}
+
+/// A reference as the registry knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    name: String,
+    subject: String,
+    version: u32,
+}
+
+impl Remote {
+    /// Prepares the client; nothing is asked yet. Blocks on reading `ca_file`.
+    ///
+    /// # Errors
+    /// [`RegistryError::Invalid`] for a `ca_file` that can't be read or holds no certificates.
+    pub fn open(settings: &RemoteSettings) -> Result<Self, RegistryError> {
+        if settings.credentials_in_clear() {
+            tracing::warn!("registry.auth goes over the network unencrypted: use https:// in registry.url.");
+        }
+        let unknown = settings.unknown_ttl;
+        let core = Core {
+            nodes: Nodes::new(settings, &certificates(settings)?)?,
+            ids: Memory::new(Lives { found: None, unknown }),
+            versions: Memory::new(Lives { found: Some(settings.latest_ttl), unknown }),
+        };
+        Ok(Self(Arc::new(core)))
+    }
+
+    async fn find(&self, subject: &str, version: Option<u32>) -> Result<Arc<Version>, RegistryError> {
+        let key = Key { subject: subject.to_owned(), version };
+        let (core, asked) = (self.0.clone(), key.clone());
+        self.0.versions.get(&key, async move { core.version(asked).await }).await
+    }
+}
+
+#[async_trait]
+impl Registry for Remote {
+    async fn by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
+        let core = self.0.clone();
+        self.0.ids.get(&id, async move { core.by_id(id).await }).await
+    }
+
+    async fn ask_by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
+        self.0.ids.doubt(&id).await;
+        self.by_id(id).await
+    }
+
+    async fn latest(&self, subject: &str) -> Result<Arc<Version>, RegistryError> {
+        self.find(subject, None).await
+    }
+
+    async fn version(&self, subject: &str, version: u32) -> Result<Arc<Version>, RegistryError> {
+        self.find(subject, Some(version)).await
+    }
+
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
+        let mut subjects = self.0.nodes.subjects().await?;
+        subjects.sort();
+        Ok(subjects)
+    }
+
+    async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
+        let answer = self.0.nodes.versions(&Subject::new(subject)?).await;
+        let mut versions = answer.map_err(|failure| missing(failure, subject, None))?;
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    async fn register(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+    ) -> Result<Arc<Version>, RegistryError> {
+        let place = Subject::new(subject)?;
+        let new = self.0.examined(text, references).await?;
+        let body = body(text, references);
+        if let Err(failure) = self.0.nodes.register(&place, &body).await {
+            return Err(match failure.fault.status() {
+                Some(409) => self.incompatible(subject, &new, vec![failure.fault.to_string()]).await,
+                Some(422) => RegistryError::Invalid(failure.to_string()),
+                _ => failure.into(),
+            });
+        }
+        self.0.versions.changed(&Key { subject: subject.to_owned(), version: None }).await;
+        let found = self.0.nodes.find(&place, &body).await.map_err(RegistryError::from)?;
+        let (Some(version), Some(id)) = found else {
+            return Err(RegistryError::Unavailable(format!("it took the schema of {subject:?}, but tells no version")));
+        };
+        Ok(Arc::new(Version { subject: subject.to_owned(), version, registered: self.by_id(id).await? }))
+    }
+
+    async fn check(&self, subject: &str, text: &str, references: &[Reference]) -> Result<Vec<String>, RegistryError> {
+        let place = Subject::new(subject)?;
+        let new = self.0.examined(text, references).await?;
+        match self.0.nodes.check(&place, &body(text, references)).await {
+            Ok(verdict) if verdict.is_compatible => Ok(Vec::new()),
+            Ok(verdict) => match self.incompatible(subject, &new, verdict.messages).await {
+                RegistryError::Incompatible { differences, .. } => Ok(differences),
+                error => Err(error),
+            },
+            // A new subject takes everything.
+            Err(Failure { fault, .. }) if matches!(fault.code(), Some(code::SUBJECT | code::VERSION)) => Ok(Vec::new()),
+            Err(failure) if failure.fault.status() == Some(422) => Err(RegistryError::Invalid(failure.to_string())),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError> {
+        let place = subject.map(Subject::new).transpose()?;
+        let level = match self.0.nodes.level(place.as_ref()).await {
+            Err(Failure { fault, .. })
+                if place.is_some() && matches!(fault.code(), Some(code::SUBJECT | code::NO_LEVEL)) =>
+            {
+                self.0.nodes.level(None).await?
+            }
+            answer => answer?,
+        };
+        level.parse().map_err(|_| RegistryError::Unavailable(format!("it names the unknown level {level:?}")))
+    }
+
+    async fn set_compatibility(&self, subject: Option<&str>, level: Compatibility) -> Result<(), RegistryError> {
+        let place = subject.map(Subject::new).transpose()?;
+        Ok(self.0.nodes.set_level(place.as_ref(), level.as_str()).await?)
+    }
+}
+
+impl Remote {
+    /// Why the registry refused a schema: by our own rules, which name field and rule; where they find nothing, in the
+    /// registry's words.
+    async fn incompatible(&self, subject: &str, new: &Schema, said: Vec<String>) -> RegistryError {
+        let level = self.compatibility(Some(subject)).await.unwrap_or_default();
+        let versions = self.versions(subject).await.unwrap_or_default();
+        let latest = versions.last().copied().unwrap_or_default();
+        let refused = |version, differences| RegistryError::Incompatible {
+            subject: subject.to_owned(),
+            version,
+            level,
+            differences,
+        };
+        for number in level.compared(&versions).into_iter().take(MAX_COMPARED) {
+            let Ok(old) = self.version(subject, number).await else { continue };
+            let differences = rules::differences(level, new, &old.registered.schema, number);
+            if !differences.is_empty() {
+                return refused(number, differences);
+            }
+        }
+        let unsaid = || vec!["the registry refuses it without saying why".to_owned()];
+        refused(latest, if said.is_empty() { unsaid() } else { said })
+    }
+}
+
+impl Core {
+    async fn by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
+        match self.nodes.by_id(id).await {
+            Ok(raw) => self.registered(id, raw).await,
+            Err(Failure { fault, .. }) if fault.code() == Some(code::SCHEMA) => Err(RegistryError::UnknownId(id)),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn version(&self, Key { subject, version }: Key) -> Result<Arc<Version>, RegistryError> {
+        let answer = self.nodes.version(&Subject::new(&subject)?, version).await;
+        let raw = answer.map_err(|failure| missing(failure, &subject, version))?;
+        let Some(version) = raw.version else {
+            return Err(RegistryError::Unavailable(format!("it tells no version of {subject:?}")));
+        };
+        let registered = match self.ids.found(&raw.id).await {
+            Some(registered) => registered,
+            None => {
+                let registered = self.registered(raw.id, raw).await?;
+                self.ids.put(registered.id, registered.clone()).await;
+                registered
+            }
+        };
+        Ok(Arc::new(Version { subject, version, registered }))
+    }
+
+    /// Parses an answer, with all that it refers to.
+    async fn registered(&self, id: u32, raw: RegisteredSchema) -> Result<Arc<Registered>, RegistryError> {
+        if raw.schema_type != SchemaType::Avro {
+            return Err(RegistryError::Invalid(format!("schema {id} is {:?}, not Avro", raw.schema_type)));
+        }
+        let direct = raw.references.into_iter().map(|r| Name { name: r.name, subject: r.subject, version: r.version });
+        let references = self.resolve(direct.collect(), RegistryError::Unavailable).await?;
+        let schema = parse(raw.schema, references).await;
+        let schema = schema.map_err(|error| match error {
+            RegistryError::Invalid(why) => RegistryError::Invalid(format!("schema {id} can't be used: {why}")),
+            error => error,
+        })?;
+        Ok(Arc::new(Registered { id, schema }))
+    }
+
+    /// A new schema, checked before it is sent.
+    async fn examined(&self, text: &str, references: &[Reference]) -> Result<Schema, RegistryError> {
+        let name = |r: &Reference| Name { name: r.name.clone(), subject: r.subject.clone(), version: r.version };
+        let references = self.resolve(references.iter().map(name).collect(), RegistryError::Invalid).await?;
+        parse(text.to_owned(), references).await
+    }
+
+    /// References with their texts, and those that they need, each once. Nothing recurses, so references that go round
+    /// in a circle end, too. `lost` makes the error for one that the registry does not have.
+    async fn resolve(
+        &self,
+        direct: Vec<Name>,
+        lost: fn(String) -> RegistryError,
+    ) -> Result<Vec<Reference>, RegistryError> {
+        let mut open = direct;
+        open.reverse();
+        let mut resolved: Vec<Reference> = Vec::new();
+        while let Some(Name { name, subject, version }) = open.pop() {
+            if resolved.iter().any(|r| r.subject == subject && r.version == version) {
+                continue;
+            }
+            if resolved.len() == MAX_REFERENCES {
+                return Err(RegistryError::Invalid(format!(
+                    "more than {MAX_REFERENCES} references, with those that they need; merge some of them"
+                )));
+            }
+            let answer = self.nodes.version(&Subject::new(&subject)?, Some(version)).await;
+            let raw = answer.map_err(|failure| match missing(failure, &subject, Some(version)) {
+                error @ RegistryError::Unavailable(_) => error,
+                error => lost(format!("reference {name:?}: {error}; register it first")),
+            })?;
+            let needed = raw.references.into_iter().rev();
+            open.extend(needed.map(|r| Name { name: r.name, subject: r.subject, version: r.version }));
+            resolved.push(Reference { name, subject, version, schema: raw.schema });
+        }
+        Ok(resolved)
+    }
+}
+
+/// Parsing may take long: not on a thread that others wait for.
+async fn parse(text: String, references: Vec<Reference>) -> Result<Schema, RegistryError> {
+    let parsed = tokio::task::spawn_blocking(move || Schema::parse(&text, &references)).await;
+    let parsed = parsed.map_err(|error| RegistryError::Unavailable(format!("its task ended: {error}")))?;
+    parsed.map_err(|error| RegistryError::Invalid(error.to_string()))
+}
+
+/// "There is no such version" apart from all other failures.
+fn missing(failure: Failure, subject: &str, version: Option<u32>) -> RegistryError {
+    let subject = subject.to_owned();
+    match (failure.fault.code(), version) {
+        (Some(code::SUBJECT | code::SUBJECT_DELETED), _) => RegistryError::UnknownSubject(subject),
+        (Some(code::VERSION | code::VERSION_DELETED), Some(version)) => {
+            RegistryError::UnknownVersion { subject, version }
+        }
+        (Some(code::VERSION | code::VERSION_DELETED), None) => RegistryError::UnknownSubject(subject),
+        _ => failure.into(),
+    }
+}
+
+fn body(text: &str, references: &[Reference]) -> String {
+    let reference = |r: &Reference| json!({"name": r.name, "subject": r.subject, "version": r.version});
+    match references {
+        [] => json!({"schema": text}).to_string(),
+        _ => json!({"schema": text, "references": references.iter().map(reference).collect::<Vec<_>>()}).to_string(),
+    }
+}
+
+/// The certificates of `ca_file`.
+fn certificates(settings: &RemoteSettings) -> Result<Vec<Certificate>, RegistryError> {
+    let Some(file) = &settings.ca_file else { return Ok(Vec::new()) };
+    let refuse = |why: String| RegistryError::Invalid(format!("registry.ca_file: {}: {why}", file.display()));
+    let bytes = std::fs::metadata(file).map_err(|error| refuse(error.to_string()))?.len();
+    if bytes > MAX_CA_BYTES {
+        return Err(refuse(format!("it has {bytes} bytes, over the limit of {MAX_CA_BYTES}")));
+    }
+    let pem = std::fs::read(file).map_err(|error| refuse(error.to_string()))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(refuse("it holds no PEM certificate".to_owned())),
+        Err(error) => Err(refuse(format!("it is no bundle of PEM certificates: {error}"))),
+    }
+}
