@@ -1,4 +1,5 @@
-# `make help` lists the targets. Each installs what it needs: Debian packages where it may, Python parts into .venv.
+# `make help` lists the targets. Each installs what it needs: Debian packages where it may, Python parts into .venv, servers for the
+# tests into the user's cache.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -6,18 +7,22 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO := cargo
 # Crash points, and the suite that every log passes, are compiled in for tests only.
 TEST_FEATURES := forebay-cli/failpoints,forebay-sink/failpoints,forebay-broker/failpoints,forebay-broker/conformance
+# Where the servers that tests run against are installed.
+export FOREBAY_COMPONENTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/forebay/components
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lint tools python
+.PHONY: help demo test bench fmt lint tools components python
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: tools python ## the main path on real data, with proof (KEEP=1 leaves it running)
 	$(CARGO) build --locked --release -p forebay-cli
 	.venv/bin/python examples/flights/demo.py --forebay $(TARGET_DIR)/release/forebay --folder forebay-data/demo $(if $(KEEP),--keep)
 
-test: tools lint ## every check: formatting, lints, all tests
+test: export FOREBAY_TEST_REQUIRE := all
+test: export FOREBAY_TEST_PYTHON := $(CURDIR)/.venv/bin/python
+test: tools lint components ## every check: formatting, lints, all tests, on real servers
 	$(CARGO) test --locked --workspace --features $(TEST_FEATURES)
 
 lint: tools ## formatting and lints, without changing anything
@@ -32,6 +37,10 @@ bench: tools ## measures costs, rewrites bench/RESULTS.md (about 3 minutes once 
 	$(TARGET_DIR)/release/bench-encode
 	$(TARGET_DIR)/release/bench-ingest
 	$(TARGET_DIR)/release/bench-report
+
+components: ## installs the servers that tests run against (minutes once, then nothing)
+	@scripts/tools components
+	@scripts/components
 
 tools:
 	@scripts/tools

@@ -82,9 +82,14 @@ fn kafka_of_three_nodes_of_which_one_ends_hangs_and_returns() {
 /// Topics as confluent-kafka sees them, or its error.
 fn topics(python: &Path, brokers: &str, protocol: &str, ca: &Path, user: Option<User>) -> Result<String, String> {
     const SCRIPT: &str = "\
-import json, sys
+import json, os, sys
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient, NewTopic
-admin = AdminClient(json.loads(sys.argv[1]))
+def failed(error):
+    if error.code() == KafkaError._AUTHENTICATION:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)
+admin = AdminClient(json.loads(sys.argv[1]) | {'error_cb': failed})
 try:
     admin.create_topics([NewTopic('seen', 1, 1)], request_timeout=30)['seen'].result()
 except Exception as error:
@@ -112,8 +117,10 @@ fn kafka_with_users_and_tls() {
     for user in [Secured::SCRAM_512, Secured::SCRAM_256, Secured::PLAIN] {
         assert_eq!(by(user).as_deref(), Ok("seen"), "{user:?}");
     }
-    assert!(by(Secured::DENIED).unwrap_err().contains("AUTHORIZATION_FAILED"));
-    assert!(by(User { password: "wrong", ..Secured::SCRAM_512 }).is_err());
+    let denied = by(Secured::DENIED).unwrap_err();
+    assert!(denied.contains("AUTHORIZATION_FAILED"), "{denied}");
+    let wrong = by(User { password: "wrong", ..Secured::SCRAM_512 }).unwrap_err();
+    assert!(wrong.contains("SASL authentication error: Authentication failed"), "{wrong}");
     assert_eq!(topics(&python, &secured.ssl, "ssl", &secured.ca, None).as_deref(), Ok("seen"));
     assert!(is_kafka(secured.kafka.brokers()).unwrap());
 }
@@ -137,13 +144,33 @@ fn s3_keeps_its_objects_over_a_kill() {
     assert!(!object.exists());
 }
 
+/// Writes an object twice under `If-None-Match: *` with boto3; what the second answer was.
+fn write_twice(python: &Path, endpoint: &str, bucket: &str) -> String {
+    const SCRIPT: &str = "\
+import boto3, sys
+endpoint, bucket = sys.argv[1:]
+s3 = boto3.client('s3', endpoint_url=endpoint, region_name='us-east-1',
+                  aws_access_key_id='forebay', aws_secret_access_key='forebay-secret')
+s3.put_object(Bucket=bucket, Key='a/b', Body=b'first', IfNoneMatch='*')
+try:
+    s3.put_object(Bucket=bucket, Key='a/b', Body=b'second', IfNoneMatch='*')
+except s3.exceptions.ClientError as error:
+    print(error.response['ResponseMetadata']['HTTPStatusCode'], end=' ')
+print(s3.get_object(Bucket=bucket, Key='a/b')['Body'].read().decode())
+";
+    let output = Command::new(python).args(["-c", SCRIPT, endpoint, bucket]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
-fn moto_keeps_an_object() {
+fn both_s3_servers_refuse_the_second_writer() {
+    let python = require!(python());
+    let s3 = require!(S3::start());
+    assert_eq!(write_twice(&python, &s3.endpoint, &s3.bucket), "412 first\n");
     let moto = require!(Moto::start());
-    let (address, path) = (address(&moto.endpoint), format!("/{}/object", moto.bucket));
-    assert_eq!(http::request("PUT", address, &path, "text").unwrap().status, 200);
-    assert_eq!(http::request("GET", address, &path, "").unwrap().body, "text");
-    let address = address.to_owned();
+    assert_eq!(write_twice(&python, &moto.endpoint, &moto.bucket), "412 first\n");
+    let address = address(&moto.endpoint).to_owned();
     drop(moto);
     assert!(!listens(&address));
 }
