@@ -31,10 +31,14 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Whether a node answers ApiVersions, version 0, without an error.
 fn is_kafka(address: &str) -> std::io::Result<bool> {
+    is_kafka_within(address, Duration::from_secs(10))
+}
+
+/// Whether a node answers ApiVersions, version 0, without an error.
+fn is_kafka_within(address: &str, limit: Duration) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(limit))?;
     // Length, API key 18, version 0, correlation id 7, no client id.
     stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff])?;
     let mut answer = [0; 10];
@@ -73,7 +77,7 @@ fn kafka_of_three_nodes_of_which_one_ends_hangs_and_returns() {
     assert!(is_kafka(&brokers[1]).unwrap());
 
     kafka.stop(3).unwrap();
-    assert!(is_kafka(&brokers[2]).is_err(), "a stopped node answers nothing");
+    assert!(is_kafka_within(&brokers[2], Duration::from_secs(1)).is_err(), "a stopped node answers nothing");
     kafka.cont(3).unwrap();
     eventually("the node answers again", || is_kafka(&brokers[2]).unwrap_or(false));
     assert!(kafka.kill(4).is_err(), "there is no such node");
@@ -90,8 +94,11 @@ def failed(error):
         print(error, file=sys.stderr, flush=True)
         os._exit(1)
 admin = AdminClient(json.loads(sys.argv[1]) | {'error_cb': failed})
+created = admin.create_topics([NewTopic('seen', 1, 1)], request_timeout=30)['seen']
+while not created.done():
+    admin.poll(0.1)
 try:
-    admin.create_topics([NewTopic('seen', 1, 1)], request_timeout=30)['seen'].result()
+    created.result()
 except Exception as error:
     if 'TOPIC_ALREADY_EXISTS' not in str(error): sys.exit(str(error))
 print(','.join(admin.list_topics(timeout=30).topics))
@@ -256,7 +263,7 @@ fn components_end_with_an_owner_that_is_killed() {
 }
 
 #[test]
-fn a_component_that_fails_shows_its_log() {
+fn a_component_that_is_missing_or_fails_says_so() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay-components"));
     command.arg("s3").env("FOREBAY_COMPONENTS", temporary.path());
@@ -269,4 +276,23 @@ fn a_component_that_fails_shows_its_log() {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("versitygw ended with exit status: 126") && text.contains("Permission denied"), "{text}");
+}
+
+/// This test program, running the one test that needs nothing but S3, without any component installed.
+fn without_components(require: &str) -> (bool, String) {
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "s3_keeps_its_objects_over_a_kill"]);
+    command.env("FOREBAY_COMPONENTS", empty.path()).env("FOREBAY_TEST_REQUIRE", require).env_remove("FOREBAY_TEST_S3");
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn a_test_without_its_component_skips_aloud_or_fails() {
+    let (passed, text) = without_components("");
+    assert!(passed && text.contains("skipped: bin/versitygw is not in"), "{text}");
+    let (passed, text) = without_components("all");
+    assert!(!passed && text.contains("bin/versitygw is not in") && text.contains("make components"), "{text}");
 }
