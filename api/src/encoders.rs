@@ -189,6 +189,14 @@ pub(crate) fn registry_problem(error: RegistryError) -> Problem {
             item.pointer = Some("/schema".to_owned());
             Problem::new(Code::RequestValidationFailed, "The schema can't be used.").with(vec![item])
         }
+        RegistryError::InvalidSubject(reason) => {
+            let item = ErrorItem::about("path", "subject", "string_pattern_mismatch", reason);
+            Problem::new(Code::RequestValidationFailed, "The subject can't be used.").with(vec![item])
+        }
+        RegistryError::NotPermitted(reason) => {
+            let item = ErrorItem::about("path", "subject", "value_error", reason);
+            Problem::new(Code::RequestValidationFailed, "The registry's mode does not allow this.").with(vec![item])
+        }
         RegistryError::Incompatible { subject, version, level, differences } => {
             let items =
                 differences.into_iter().map(|msg| ErrorItem::about("body", "schema", "schema_incompatible", msg));

@@ -3,6 +3,10 @@
 mod client;
 pub mod config;
 mod embedded;
+mod entry;
+mod identity;
+mod mode;
+mod normalize;
 mod rules;
 mod state;
 mod store;
@@ -17,8 +21,12 @@ use async_trait::async_trait;
 use crate::schema::{Reference, Schema};
 
 pub use client::Remote;
-pub use embedded::Embedded;
-pub use state::{MAX_REGISTERED_BYTES, MAX_SCHEMAS, MAX_SUBJECT_BYTES};
+pub use embedded::{Against, Embedded};
+pub use entry::{NewSchema, Origin, ReferenceKey, SchemaEntry, Shown, VersionEntry};
+pub use mode::Mode;
+pub use state::{
+    DeleteRefused, MAX_NUMBER, MAX_REGISTERED_BYTES, MAX_SCHEMAS, MAX_SETTINGS, MAX_SUBJECT_BYTES, MAX_VERSIONS,
+};
 pub use store::MemoryStore;
 
 /// Compatibility levels of a subject, in Schema Registry's words.
@@ -82,7 +90,7 @@ impl FromStr for Compatibility {
         let level = Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
         level.ok_or_else(|| {
             let names = Self::ALL.map(Compatibility::as_str).join(", ");
-            RegistryError::Invalid(format!("compatibility level {text:?} is none of {names}"))
+            RegistryError::Invalid(format!("compatibility level {:?} is none of {names}", clip(text)))
         })
     }
 }
@@ -101,7 +109,7 @@ pub struct Registered {
 pub struct Version {
     /// The subject.
     pub subject: String,
-    /// From 1, never reused.
+    /// From 1; not given twice unless the subject's last versions were deleted permanently.
     pub version: u32,
     /// What it holds.
     pub registered: Arc<Registered>,
@@ -128,6 +136,12 @@ pub enum RegistryError {
     /// The text is no schema, or breaks a limit.
     #[error("{0}")]
     Invalid(String),
+    /// What can't be a subject's name.
+    #[error("{0}")]
+    InvalidSubject(String),
+    /// The mode, or what is there already, does not allow this change.
+    #[error("{0}")]
+    NotPermitted(String),
     /// The new version breaks the subject's compatibility level: one sentence per difference.
     #[error("schema is not {level} compatible with version {version} of {subject:?}: {}", differences.join("; "))]
     Incompatible {
@@ -182,13 +196,20 @@ pub trait Registry: Send + Sync + 'static {
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
+/// A key and its new value; `None` removes the key.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// Where the embedded registry keeps its state: a durable map from small keys to small values.
 ///
-/// Keys sort bytewise. `put` is durable when it returns, and atomic over all its pairs.
+/// Keys sort bytewise. `write` is durable when it returns, and atomic over all its changes.
 pub trait RegistryStore: Send + Sync + 'static {
     /// All pairs, in key order.
     fn load(&self) -> Result<Vec<Row>, RegistryError>;
-    /// Writes all pairs at once.
-    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError>;
+    /// Makes all changes at once.
+    fn write(&self, changes: &[Change]) -> Result<(), RegistryError>;
+}
+
+/// At most 64 characters of a text that may be hostile.
+fn clip(text: &str) -> &str {
+    crate::schema::names::clip(text)
 }

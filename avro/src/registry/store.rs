@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{RegistryError, RegistryStore, Row};
+use super::{Change, RegistryError, RegistryStore, Row};
 
 /// Keeps the registry's state in memory.
 #[derive(Debug, Default)]
@@ -17,9 +17,14 @@ impl RegistryStore for MemoryStore {
         Ok(map.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError> {
+    fn write(&self, changes: &[Change]) -> Result<(), RegistryError> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.extend(pairs.iter().cloned());
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(map.insert(key.clone(), value.clone())),
+                None => drop(map.remove(key)),
+            }
+        }
         Ok(())
     }
 }

@@ -70,9 +70,9 @@ async fn bad_schemas_and_subjects_are_refused() {
         let refused = registry.register("s", text, &[]).await;
         assert!(matches!(refused, Err(RegistryError::Invalid(_))), "{refused:?}");
     }
-    for subject in ["", "a\0b", &"s".repeat(MAX_SUBJECT_BYTES + 1)] {
+    for subject in ["", "a\0b", ":.other:s", &"s".repeat(MAX_SUBJECT_BYTES + 1)] {
         let refused = registry.register(subject, USER, &[]).await;
-        assert!(matches!(refused, Err(RegistryError::Invalid(_))), "{refused:?}");
+        assert!(matches!(refused, Err(RegistryError::InvalidSubject(_))), "{refused:?}");
     }
     assert!(registry.register(&"s".repeat(MAX_SUBJECT_BYTES), USER, &[]).await.is_ok());
 }
@@ -144,12 +144,12 @@ impl RegistryStore for Flaky {
     fn load(&self) -> Result<Vec<Row>, RegistryError> {
         self.inner.load()
     }
-    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError> {
+    fn write(&self, changes: &[Change]) -> Result<(), RegistryError> {
         if self.down.load(Ordering::Acquire) {
             return Err(RegistryError::Unavailable("disk".into()));
         }
-        self.puts.lock().unwrap().push(pairs.len());
-        self.inner.put(pairs)
+        self.puts.lock().unwrap().push(changes.len());
+        self.inner.write(changes)
     }
 }
 
@@ -195,14 +195,14 @@ async fn a_restart_finds_everything() {
 #[test]
 fn a_broken_or_newer_store_is_refused_with_its_key() {
     for (key, value, says) in [
-        (&b"format"[..], &b"2"[..], "format 2"),
+        (&b"format"[..], &b"3"[..], "format 3"),
         (b"id/\0\0\0\x01", b"{", "id/"),
         (b"id/1", br#"{"schema":"\"int\""}"#, "no number"),
         (b"what", b"1", "unknown key"),
         (b"config", br#""SOME""#, "config"),
     ] {
         let store = MemoryStore::default();
-        store.put(&[(key.to_vec(), value.to_vec())]).unwrap();
+        store.write(&[(key.to_vec(), Some(value.to_vec()))]).unwrap();
         let error = Embedded::open(Arc::new(store)).err().unwrap().to_string();
         assert!(error.contains(says), "{error}");
     }

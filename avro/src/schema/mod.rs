@@ -9,7 +9,7 @@ mod error;
 pub mod limits;
 mod logical;
 mod named;
-mod names;
+pub(crate) mod names;
 mod parse;
 mod resolve;
 

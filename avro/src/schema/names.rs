@@ -3,7 +3,7 @@
 use super::limits::MAX_NAME_BYTES;
 
 /// Names that no other type may take.
-pub(super) const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
+pub(crate) const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
 
 /// `[A-Za-z_][A-Za-z0-9_]*`.
 pub(super) fn is_simple(name: &str) -> bool {
@@ -47,7 +47,7 @@ pub(super) fn reference_place(name: &str) -> String {
 }
 
 /// At most 64 characters of a text that may be hostile.
-pub(super) fn clip(text: &str) -> &str {
+pub(crate) fn clip(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, PersistMode};
-use forebay_avro::registry::{RegistryError, RegistryStore, Row};
+use forebay_avro::registry::{Change, RegistryError, RegistryStore, Row};
 
 use super::{
     keys::REGISTRY,
@@ -37,9 +37,9 @@ impl RegistryStore for Store {
     }
 
     /// Blocks for one commit group.
-    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError> {
+    fn write(&self, changes: &[Change]) -> Result<(), RegistryError> {
         let registry = &self.shared.small.registry;
-        let pairs = pairs.iter().map(|(key, value)| (registry.clone(), key.clone(), Some(value.clone()))).collect();
+        let pairs = changes.iter().map(|(key, value)| (registry.clone(), key.clone(), value.clone())).collect();
         let (reply, answer) = mpsc::sync_channel(1);
         let done = Box::new(move |outcome| {
             let _ = reply.send(outcome);
@@ -75,10 +75,13 @@ impl RegistryStore for Alone {
         rows(&self.rows)
     }
 
-    fn put(&self, pairs: &[Row]) -> Result<(), RegistryError> {
+    fn write(&self, changes: &[Change]) -> Result<(), RegistryError> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
-        for (key, value) in pairs {
-            batch.insert(&self.rows, key.as_slice(), value.as_slice());
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(&self.rows, key.as_slice(), value.as_slice()),
+                None => batch.remove(&self.rows, key.as_slice()),
+            }
         }
         batch.commit().map_err(|error| RegistryError::Unavailable(reason(&error)))
     }
@@ -101,8 +104,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("registry");
         let row = |n: u8| (vec![n], vec![n, n]);
+        let set = |n: u8| (vec![n], Some(vec![n, n]));
         let store = registry_store(&place).unwrap();
-        store.put(&[row(2), row(1)]).unwrap();
+        store.write(&[set(2), set(1), set(3)]).unwrap();
+        store.write(&[(vec![3], None)]).unwrap();
         let error = registry_store(&place).err().unwrap().to_string();
         assert!(error.contains("the schema registry in") && error.contains("in use"), "{error}");
         drop(store);

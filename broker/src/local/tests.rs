@@ -55,12 +55,13 @@ async fn the_registry_keeps_its_pairs() {
     let dir = tempfile::tempdir().unwrap();
     let log = LocalLog::open(settings(dir.path())).unwrap();
     let pair = |k: &str, v: &str| (k.as_bytes().to_vec(), v.as_bytes().to_vec());
+    let set = |k: &str, v: &str| (k.as_bytes().to_vec(), Some(v.as_bytes().to_vec()));
     let store = log.registry_store();
     assert!(store.load().unwrap().is_empty());
-    store.put(&[pair("b", "1"), pair("a", "2")]).unwrap();
-    store.put(&[pair("b", "3")]).unwrap();
+    store.write(&[set("b", "1"), set("a", "2"), set("d", "0")]).unwrap();
+    store.write(&[set("b", "3"), (b"d".to_vec(), None)]).unwrap();
     log.close().await.unwrap();
-    assert!(store.put(&[pair("c", "4")]).is_err());
+    assert!(store.write(&[set("c", "4")]).is_err());
     drop((store, log));
     let log = LocalLog::open(settings(dir.path())).unwrap();
     assert_eq!(log.registry_store().load().unwrap(), [pair("a", "2"), pair("b", "3")]);
@@ -131,7 +132,7 @@ async fn the_configuration_opens_it() {
     let producer = crate::config::ProducerOptions::default().settings().unwrap();
     let opened = crate::open(&broker, producer).await.unwrap();
     opened.log.health().await.unwrap();
-    opened.registry_store.put(&[(b"k".to_vec(), b"v".to_vec())]).unwrap();
+    opened.registry_store.write(&[(b"k".to_vec(), Some(b"v".to_vec()))]).unwrap();
     opened.log.close().await.unwrap();
     assert!(matches!(opened.log.health().await, Err(LogError::Closed)));
 }
