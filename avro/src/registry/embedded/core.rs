@@ -7,7 +7,7 @@ use super::{
         Change, NewSchema, Registered, RegistryError, RegistryStore, Shown,
         normalize::normalize,
         rules,
-        state::{State, StoredSchema, check_subject},
+        state::{State, StoredSchema, check_own_subject},
     },
     parsed::Parsed,
 };
@@ -59,7 +59,7 @@ impl Core {
 
     /// Parses a schema under its limits, and looks for it among the versions of the subject that are shown.
     pub(super) fn examine(&self, subject: &str, new: &NewSchema, shown: Shown) -> Result<Examined, RegistryError> {
-        check_subject(subject)?;
+        check_own_subject(subject)?;
         let references = self.state().resolve(&new.references, shown)?;
         let mut parsed = parse(&new.text, &references)?;
         let mut text: Arc<str> = new.text.as_str().into();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     super::{Change, Compatibility, Mode, Origin, RegistryError, Shown},
-    MAX_NUMBER, MAX_REGISTERED_BYTES, MAX_SCHEMAS, MAX_SETTINGS, MAX_VERSIONS, State, check_subject,
+    MAX_NUMBER, MAX_REGISTERED_BYTES, MAX_SCHEMAS, MAX_SETTINGS, MAX_VERSIONS, State, check_own_subject,
     rows::{FORMAT, Key, StoredSchema, StoredVersion, encode},
 };
 
@@ -302,7 +302,7 @@ fn set<T: Copy + PartialEq + Serialize>(
         _ if new == old => Ok(Vec::new()),
         None => Ok(vec![remove(&key)]),
         Some(value) => {
-            subject.map_or(Ok(()), check_subject)?;
+            subject.map_or(Ok(()), check_own_subject)?;
             if subject.is_some() && old.is_none() && count >= MAX_SETTINGS {
                 return Err(RegistryError::Full(format!("{MAX_SETTINGS} subjects have a setting of their own")));
             }

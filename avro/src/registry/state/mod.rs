@@ -277,12 +277,18 @@ impl StoredSchema {
     }
 }
 
-/// A subject's name: 1 to 512 bytes without control characters, in the one context that there is.
+/// A subject's name: 1 to 512 bytes without control characters.
 pub(super) fn check_subject(subject: &str) -> Result<(), RegistryError> {
     if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
         let problem = format!("a subject's name has 1 to {MAX_SUBJECT_BYTES} bytes and no control characters");
         return Err(RegistryError::InvalidSubject(problem));
     }
+    Ok(())
+}
+
+/// A subject's name in the one context that the embedded registry has.
+pub(super) fn check_own_subject(subject: &str) -> Result<(), RegistryError> {
+    check_subject(subject)?;
     if subject.starts_with(":.") {
         let problem = "a subject's name can't begin with \":.\": there is one context only".to_owned();
         return Err(RegistryError::InvalidSubject(problem));
