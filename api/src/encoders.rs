@@ -14,6 +14,7 @@ use forebay_avro::{
 use crate::{
     config::{MissingSchema, SchemaVersion, TopicSettings},
     problem::{Code, ErrorItem, Problem},
+    schema_files::SchemaFiles,
 };
 
 /// Most encoders kept (fixed); the one unused for longest goes first.
@@ -32,6 +33,8 @@ type Entry = Result<Arc<Compiled>, Problem>;
 /// The encoders of one service.
 pub(crate) struct Encoders {
     registry: Arc<dyn Registry>,
+    /// Those of the configuration that the registry lacks.
+    pub schema_files: SchemaFiles,
     cache: Mutex<Cache>,
     /// What a dry run uses where a publish would register the envelope.
     envelope: OnceLock<Entry>,
@@ -73,7 +76,7 @@ pub(crate) enum Effects {
 
 impl Encoders {
     pub(crate) fn new(registry: Arc<dyn Registry>) -> Self {
-        Self { registry, cache: Mutex::default(), envelope: OnceLock::new() }
+        Self { registry, schema_files: SchemaFiles::default(), cache: Mutex::default(), envelope: OnceLock::new() }
     }
 
     /// The encoder for a topic's events: the schema of `schema_id` if given, else what the topic's settings say.
@@ -84,6 +87,7 @@ impl Encoders {
         schema_id: Option<u32>,
         effects: Effects,
     ) -> Result<Arc<Compiled>, Problem> {
+        self.schema_files.settle(subject, &*self.registry).await.map_err(registry_problem)?;
         if let Some(id) = schema_id {
             return self.by_id(subject, id).await;
         }
@@ -95,6 +99,10 @@ impl Encoders {
             Ok(version) => self.compiled(subject, &version.registered),
             Err(RegistryError::UnknownSubject(_)) if settings.missing_schema == MissingSchema::Envelope => {
                 self.default_envelope(subject, effects).await
+            }
+            Err(RegistryError::Invalid(reason)) => {
+                let detail = format!("The schema of {subject:?} can't take events: {reason}.");
+                Err(Problem::new(Code::SchemaUnsupported, detail))
             }
             Err(error) => Err(registry_problem(error)),
         }

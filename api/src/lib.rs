@@ -19,6 +19,7 @@ pub mod problem;
 mod publish;
 mod query;
 mod routes;
+mod schema_files;
 mod server;
 mod state;
 mod topics;

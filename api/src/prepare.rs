@@ -5,12 +5,10 @@ use forebay_broker::{Log, LogError, TopicInfo};
 
 use crate::{
     config::{Settings, TopicSettings},
+    schema_files::SchemaFiles,
     server::ServeError,
     topics::{Topics, topic_spec},
 };
-
-/// Largest schema file (fixed): no schema text may be longer.
-const SCHEMA_FILE_BYTES: u64 = 1 << 20;
 
 /// Creates or grows the configured topics, registers their schema files, and makes sure of the DLQ topic.
 pub(crate) async fn prepare(
@@ -18,11 +16,12 @@ pub(crate) async fn prepare(
     log: &dyn Log,
     registry: &dyn Registry,
     topics: &Topics,
+    files: &SchemaFiles,
 ) -> Result<(), ServeError> {
     for (name, topic) in &settings.topics {
         let failed = |reason: String| ServeError::Topic { topic: name.clone(), reason };
         ensure_topic(name, topic, log).await.map_err(failed)?;
-        register_schema(topic, registry).await.map_err(failed)?;
+        files.prepare(topic, registry).await.map_err(failed)?;
     }
     if settings.dlq.topic.contains('{') {
         return Ok(()); // made when the first dead letter names it
@@ -55,22 +54,4 @@ async fn grow(name: &str, settings: &TopicSettings, actual: &TopicInfo, log: &dy
             log.grow_topic(name, wanted).await.map(drop).map_err(|error| error.to_string())
         }
     }
-}
-
-async fn register_schema(settings: &TopicSettings, registry: &dyn Registry) -> Result<(), String> {
-    let Some(path) = &settings.schema_file else { return Ok(()) };
-    let at = |reason: String| format!("schema_file {}: {reason}", path.display());
-    let size = tokio::fs::metadata(path).await.map_err(|error| at(error.to_string()))?.len();
-    if size > SCHEMA_FILE_BYTES {
-        return Err(at(format!("{size} bytes are over the limit of {SCHEMA_FILE_BYTES}")));
-    }
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| at(error.to_string()))?;
-    let version = registry.register(&settings.subject, &text, &[]).await.map_err(|error| at(error.to_string()))?;
-    tracing::info!(
-        subject = settings.subject,
-        version = version.version,
-        schema_id = version.registered.id,
-        "The schema file is registered."
-    );
-    Ok(())
 }

@@ -159,7 +159,8 @@ pub async fn serve(
 ) -> Result<Drained, ServeError> {
     let app = App::new(settings, deps).map_err(|error| ServeError::Internal(error.to_string()))?;
     if app.settings.prepare {
-        prepare(&app.settings, &*app.deps.log, &*app.deps.registry, app.publisher.topics()).await?;
+        let Deps { log, registry, .. } = &app.deps;
+        prepare(&app.settings, &**log, &**registry, app.publisher.topics(), app.publisher.schema_files()).await?;
     }
     let app = Arc::new(app);
     let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());

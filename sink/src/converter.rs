@@ -26,8 +26,8 @@ const COMPONENT: &str = "forebay.converter.avro";
 const DENIALS: u32 = 5;
 /// … with such pauses, hence over at least 15 s: an id may be a moment younger than the registry's answer.
 const DENIAL_PAUSE: Duration = Duration::from_millis(3800);
-/// A denied id is asked for again after this.
-const DENIED_FOR: Duration = Duration::from_secs(60);
+/// A refused id is asked for again after this.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Ids kept; beyond, all are forgotten and asked for again.
 const MAX_KNOWN: usize = 10_000;
 
@@ -41,7 +41,7 @@ pub struct Converter {
 #[derive(Clone)]
 enum Known {
     Schema(Arc<Schema>),
-    Denied { until: Instant },
+    Refused { until: Instant, why: Rejection },
 }
 
 /// What became of a record.
@@ -72,9 +72,7 @@ impl Converter {
         };
         let schema = match self.known(id) {
             Some(Known::Schema(schema)) => schema,
-            Some(Known::Denied { until }) if Instant::now() < until => {
-                return Converted::Rejected(self.denied(id));
-            }
+            Some(Known::Refused { until, why }) if Instant::now() < until => return Converted::Rejected(why),
             _ => return Converted::NeedsSchema(id),
         };
         if let Err(error) = walk::walk(&schema, datum, &self.limits) {
@@ -104,14 +102,14 @@ impl Converter {
         known.insert(id, what);
     }
 
-    fn denied(&self, id: u32) -> Rejection {
-        let mut why = reject(Reason::SchemaNotFound, format!("The registry has no schema with id {id}.")).of_schema(id);
-        why.tries = DENIALS;
-        why
+    /// Records of this schema are no rows, for a while.
+    fn refuse(&self, id: u32, reason: Reason, tries: u32, message: String) {
+        let why = Rejection { tries, ..reject(reason, message).of_schema(id) };
+        self.learn(id, Known::Refused { until: Instant::now() + REFUSED_FOR, why });
     }
 
     /// Asks the registry until it has answered: a registry that is away is waited for, for ever. `failed` hears of
-    /// every failed try.
+    /// every failed try. A schema that is there and can't be used (no Avro, beyond the limits) is not waited for.
     pub async fn look_up(&self, id: u32, mut failed: impl FnMut(&RegistryError) + Send) {
         let mut backoff = Backoff::default();
         let mut denials = 0;
@@ -123,9 +121,13 @@ impl Converter {
                 Err(RegistryError::UnknownId(_)) => {
                     denials += 1;
                     if denials >= DENIALS {
-                        return self.learn(id, Known::Denied { until: Instant::now() + DENIED_FOR });
+                        let why = format!("The registry has no schema with id {id}.");
+                        return self.refuse(id, Reason::SchemaNotFound, DENIALS, why);
                     }
                     tokio::time::sleep(DENIAL_PAUSE).await;
+                }
+                Err(RegistryError::Invalid(why)) => {
+                    return self.refuse(id, Reason::DecodeFailed, 1, format!("Schema {id} can't be used: {why}."));
                 }
                 Err(error) => {
                     failed(&error);

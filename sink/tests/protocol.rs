@@ -336,7 +336,10 @@ async fn a_paused_connector_writes_out_and_reads_no_more() {
     world.audit_rows("t", read_store(&store)).await;
 }
 
-/// A registry that can be away.
+/// The id of a schema that is no Avro.
+const FOREIGN: u32 = 900;
+
+/// A registry that can be away, and holds a schema that is no Avro.
 struct Flaky(Arc<dyn Registry>, AtomicBool);
 
 #[async_trait::async_trait]
@@ -345,7 +348,10 @@ impl Registry for Flaky {
         if self.1.load(Ordering::SeqCst) {
             return Err(RegistryError::Unavailable("it is away".to_owned()));
         }
-        self.0.by_id(id).await
+        match id {
+            FOREIGN => Err(RegistryError::Invalid("it is Protobuf, not Avro".to_owned())),
+            id => self.0.by_id(id).await,
+        }
     }
     async fn latest(&self, subject: &str) -> Result<Arc<Version>, RegistryError> {
         self.0.latest(subject).await
@@ -388,6 +394,19 @@ async fn a_registry_that_is_away_is_waited_for() {
     world.settled("t").await;
     assert!(world.dead().await.is_empty());
     world.audit_rows("t", read_store(&store)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schema_that_is_no_avro_is_not_waited_for() {
+    let (_, mut world, store) = simulated(21).await;
+    world.registry = Arc::new(Flaky(Arc::clone(&world.registry), AtomicBool::new(false)));
+    world.topic("t", 1).await;
+    let _connector = world.start_on(FAST, &store);
+    world.send(vec![world.record("t", 0, Some(value(FOREIGN, 1)))]).await;
+    world.settled("t").await;
+    let letters = world.in_log(DLQ).await;
+    assert_eq!(letters[0].headers.text(names::REASON), Some("DECODE_FAILED"));
+    assert_eq!(letters[0].headers.text(names::TRIES), Some("1"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ use crate::{
     encoders::{Effects, Encoders},
     metrics::{Metrics, Outcome},
     problem::{Code, Problem},
+    schema_files::SchemaFiles,
     topics::Topics,
 };
 
@@ -100,6 +101,10 @@ impl Publisher {
 
     pub(crate) fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    pub(crate) fn schema_files(&self) -> &SchemaFiles {
+        &self.encoders.schema_files
     }
 
     /// Checks and produces; every event has a result, in input order.

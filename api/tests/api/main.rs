@@ -12,4 +12,5 @@ mod logs;
 mod problems;
 mod publishing;
 mod reading;
+mod registry_away;
 mod support;

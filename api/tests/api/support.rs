@@ -8,7 +8,7 @@ use forebay_api::{
     control::ConnectorControl,
     serve,
 };
-use forebay_avro::registry::{Embedded, MemoryStore};
+use forebay_avro::registry::{Embedded, MemoryStore, Registry};
 use forebay_broker::{
     Log, Record, TopicPartition,
     sim::{SimLog, SimSettings},
@@ -29,6 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Setup {
     pub settings: Settings,
     pub sim: SimSettings,
+    /// Instead of the embedded one.
+    pub registry: Option<Arc<dyn Registry>>,
     pub connectors: Option<Arc<dyn ConnectorControl>>,
 }
 
@@ -95,7 +97,8 @@ impl Service {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
-        let mut setup = Setup { settings: settings(json!({})), sim: SimSettings::default(), connectors: None };
+        let mut setup =
+            Setup { settings: settings(json!({})), sim: SimSettings::default(), registry: None, connectors: None };
         change(&mut setup);
         let log = SimLog::new(setup.sim);
         let registry = Arc::new(Embedded::open(Arc::new(MemoryStore::default())).unwrap());
@@ -104,7 +107,7 @@ impl Service {
         let management = listeners.management.as_ref().unwrap().local_addr().unwrap();
         let deps = Deps {
             log: log.clone(),
-            registry: registry.clone(),
+            registry: setup.registry.unwrap_or_else(|| registry.clone()),
             connectors: setup.connectors,
             metrics: prometheus::Registry::new(),
         };

@@ -63,8 +63,8 @@ async fn a_content_type_alone_decides_nothing() {
 async fn what_is_no_avro_is_refused_for_good() {
     let server = MockServer::start().await;
     for (id, body, says) in [
-        (1, json!({"schema": "syntax", "schemaType": "PROTOBUF"}), "schema 1 is Protobuf, not Avro"),
-        (2, json!({"schema": "{"}), "schema 2 can't be used: at the schema's root: "),
+        (1, json!({"schema": "syntax", "schemaType": "PROTOBUF"}), "it is Protobuf, not Avro"),
+        (2, json!({"schema": "{"}), "at the schema's root: "),
         (3, json!({"schema": format!("\"int\"{}", " ".repeat(1 << 20))}), "over the limit of 1048576"),
     ] {
         get(&server, &format!("/schemas/ids/{id}"), ok(&body)).await;

@@ -128,6 +128,8 @@ async fn references() {
         version: 1,
         schema: address.to_owned(),
     };
-    assert_eq!(remote.version("cust-value", 1).await.unwrap().registered.schema.references(), [expected.clone()]);
-    assert_eq!(client(&server).by_id(8).await.unwrap().schema.references(), [expected]);
+    let (by_version, by_id) = (remote.version("cust-value", 1).await.unwrap(), client(&server).by_id(8).await.unwrap());
+    for schema in [&by_version.registered.schema, &by_id.schema] {
+        assert_eq!(schema.references(), std::slice::from_ref(&expected));
+    }
 }

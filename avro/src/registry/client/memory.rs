@@ -154,13 +154,15 @@ where
     }
 
     async fn entry(&self, key: &K, answer: Answer<V>) -> Result<Entry<V>, RegistryError> {
-        use RegistryError::{Invalid, UnknownId, UnknownSubject, UnknownVersion};
+        use RegistryError::{Invalid, InvalidSubject, UnknownId, UnknownSubject, UnknownVersion};
         match answer {
             Ok(found) => {
                 self.last.insert(key.clone(), found.clone()).await;
                 Ok(Entry { answer: Ok(found), life: self.lives.found })
             }
-            Err(error @ (UnknownId(_) | UnknownSubject(_) | UnknownVersion { .. } | Invalid(_))) => {
+            Err(
+                error @ (UnknownId(_) | UnknownSubject(_) | UnknownVersion { .. } | Invalid(_) | InvalidSubject(_)),
+            ) => {
                 self.last.invalidate(key).await;
                 Ok(Entry { answer: Err(error), life: Some(self.lives.unknown) })
             }

@@ -31,6 +31,7 @@ mod code {
     pub(super) const SUBJECT_DELETED: u32 = 40404;
     pub(super) const VERSION_DELETED: u32 = 40406;
     pub(super) const NO_LEVEL: u32 = 40408;
+    pub(super) const READ_ONLY: u32 = 42205;
 }
 
 /// A registry elsewhere. Cheap to clone; clones share what they remember.
@@ -132,6 +133,9 @@ impl Registry for Remote {
         if let Err(failure) = self.0.nodes.register(&place, &body).await {
             return Err(match failure.fault.status() {
                 Some(409) => self.incompatible(subject, &new, vec![failure.fault.to_string()]).await,
+                Some(422) if failure.fault.code() == Some(code::READ_ONLY) => {
+                    RegistryError::NotPermitted(failure.to_string())
+                }
                 Some(422) => RegistryError::Invalid(failure.to_string()),
                 _ => failure.into(),
             });
@@ -233,16 +237,11 @@ impl Core {
     /// Parses an answer, with all that it refers to.
     async fn registered(&self, id: u32, raw: RegisteredSchema) -> Result<Arc<Registered>, RegistryError> {
         if raw.schema_type != SchemaType::Avro {
-            return Err(RegistryError::Invalid(format!("schema {id} is {:?}, not Avro", raw.schema_type)));
+            return Err(RegistryError::Invalid(format!("it is {:?}, not Avro", raw.schema_type)));
         }
         let direct = raw.references.into_iter().map(|r| Name { name: r.name, subject: r.subject, version: r.version });
         let references = self.resolve(direct.collect(), RegistryError::Unavailable).await?;
-        let schema = parse(raw.schema, references).await;
-        let schema = schema.map_err(|error| match error {
-            RegistryError::Invalid(why) => RegistryError::Invalid(format!("schema {id} can't be used: {why}")),
-            error => error,
-        })?;
-        Ok(Arc::new(Registered { id, schema }))
+        Ok(Arc::new(Registered { id, schema: parse(raw.schema, references).await? }))
     }
 
     /// A new schema, checked before it is sent.
@@ -271,7 +270,9 @@ impl Core {
                     "more than {MAX_REFERENCES} references, with those that they need; merge some of them"
                 )));
             }
-            let answer = self.nodes.version(&Subject::new(&subject)?, Some(version)).await;
+            let place = Subject::new(&subject)
+                .map_err(|error| RegistryError::Invalid(format!("reference {name:?}: {error}")))?;
+            let answer = self.nodes.version(&place, Some(version)).await;
             let raw = answer.map_err(|failure| match missing(failure, &subject, Some(version)) {
                 error @ RegistryError::Unavailable(_) => error,
                 error => lost(format!("reference {name:?}: {error}; register it first")),

@@ -57,11 +57,11 @@ pub(super) struct Subject(String);
 
 impl Subject {
     /// # Errors
-    /// [`RegistryError::Invalid`] for a name that no path can hold.
+    /// [`RegistryError::InvalidSubject`] for a name that no path can hold.
     pub(super) fn new(name: &str) -> Result<Self, RegistryError> {
         state::check_subject(name)?;
         if matches!(name, "." | "..") {
-            return Err(RegistryError::Invalid(format!("a subject can't have the name {name:?}")));
+            return Err(RegistryError::InvalidSubject(format!("a subject can't have the name {name:?}")));
         }
         Ok(Self(utf8_percent_encode(name, PLAIN).to_string()))
     }
