@@ -10,7 +10,7 @@ use std::{
 use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus};
 use forebay_broker::{Log, LogError, TopicPartition};
 use forebay_sink::{
-    config::ConnectorSettings,
+    config::{ConnectorSettings, Location},
     connector::{Connector, Deps},
     memory::MemoryBudget,
     metrics::SinkMetrics,
@@ -138,7 +138,7 @@ impl Resting {
         Ok(ConnectorStatus {
             name: settings.name.clone(),
             sink: SINK.to_owned(),
-            destination: destination(settings),
+            destination: settings.destination(),
             state: self.state,
             lag: partitions.iter().map(|p| p.lag).sum(),
             rows: 0,
@@ -173,11 +173,13 @@ impl ConnectorControl for Resting {
 
 /// Whether the destination of a connector can be written; what was found, as a sentence. Makes no directory.
 pub async fn probe(settings: &ConnectorSettings, config: &Config) -> Result<String, Failure> {
-    if !settings.directory.exists() {
-        return check::writable(&settings.directory).map_err(Failure::error);
+    if let Location::Directory(dir) = &settings.location
+        && !dir.exists()
+    {
+        return check::writable(dir).map_err(Failure::error);
     }
     Connector::check(settings, &config.data_dir.join("tmp")).await.map_err(Failure::error)?;
-    Ok(format!("{} can be written", destination(settings)))
+    Ok(format!("{} can be written", settings.destination()))
 }
 
 /// What a connector does, in words.
@@ -187,12 +189,7 @@ pub fn describe(settings: &ConnectorSettings) -> String {
         (false, topics) => topics.join(", "),
     };
     let age = settings.limits.max_age.as_secs_f64();
-    format!("{topics} as Parquet into {}, a batch at least every {age} s", destination(settings))
-}
-
-/// Where rows go, as the configuration says it.
-pub fn destination(settings: &ConnectorSettings) -> String {
-    format!("file://{}", settings.directory.join(&settings.topics_dir).display()).trim_end_matches('/').to_owned()
+    format!("{topics} as Parquet into {}, a batch at least every {age} s", settings.destination())
 }
 
 fn shown(connector: &Connector) -> ConnectorStatus {
@@ -200,7 +197,7 @@ fn shown(connector: &Connector) -> ConnectorStatus {
     ConnectorStatus {
         name: status.name,
         sink: SINK.to_owned(),
-        destination: destination(connector.settings()),
+        destination: connector.settings().destination(),
         state: state(status.state),
         lag: status.lag,
         rows: status.rows,

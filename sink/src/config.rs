@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{batch::Limits, partitioner::Partitioner};
+use crate::{batch::Limits, partitioner::Partitioner, sinks::s3::S3Settings};
 
 mod options;
 
@@ -67,8 +67,8 @@ impl ConfigError {
 pub struct ConnectorSettings {
     /// Its name, `[A-Za-z0-9._-]{1,64}`; the consumer group is `connect-<name>`.
     pub name: String,
-    /// The lake's directory.
-    pub directory: PathBuf,
+    /// Where the lake is.
+    pub location: Location,
     /// Folder below it that all keys start with; empty for none.
     pub topics_dir: String,
     /// Topics by name.
@@ -105,7 +105,25 @@ pub struct ConnectorSettings {
     pub stuck_after: Duration,
 }
 
+/// Where a lake is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A directory.
+    Directory(PathBuf),
+    /// A bucket.
+    S3(Box<S3Settings>),
+}
+
 impl ConnectorSettings {
+    /// Where its keys begin, as a URL.
+    pub fn destination(&self) -> String {
+        let url = match &self.location {
+            Location::Directory(dir) => format!("file://{}", dir.display()),
+            Location::S3(bucket) => bucket.url(),
+        };
+        format!("{}/{}", url.trim_end_matches('/'), self.topics_dir).trim_end_matches('/').to_owned()
+    }
+
     /// The consumer group, by Kafka Connect's rule.
     pub fn group(&self) -> String {
         format!("connect-{}", self.name)
@@ -129,7 +147,7 @@ impl ConnectorOptions {
         let stuck = u64::try_from(limits.max_age.as_millis()).unwrap_or(u64::MAX).saturating_mul(2).max(120_000);
         Ok(ConnectorSettings {
             name: name.to_owned(),
-            directory: self.directory(base, default_directory)?,
+            location: self.location(base, default_directory)?,
             topics_dir: topics_dir(self.topics_dir.as_deref().unwrap_or_default())?,
             topics,
             all_topics,
@@ -150,11 +168,26 @@ impl ConnectorOptions {
         })
     }
 
-    fn directory(&self, base: &Path, default_directory: &Path) -> Result<PathBuf, ConfigError> {
-        let Some(url) = &self.url else { return Ok(default_directory.to_owned()) };
-        match url.strip_prefix("file://") {
-            Some("") | None => Err(ConfigError::new("url", format!("{url:?} is not of the form file://DIRECTORY"))),
-            Some(dir) => Ok(base.join(dir)),
+    fn location(&self, base: &Path, default_directory: &Path) -> Result<Location, ConfigError> {
+        let conditional = self.exactly_once.as_ref().and_then(|options| options.conditional);
+        let url = self.url.as_deref();
+        if let Some(place) = url.and_then(|url| url.strip_prefix("s3://")) {
+            let options = self.s3.clone().unwrap_or_default();
+            return options
+                .resolve(place, conditional.unwrap_or_default(), base)
+                .map(|bucket| Location::S3(Box::new(bucket)));
+        }
+        let needless = [("s3", self.s3.is_some()), ("exactly_once.conditional", conditional.is_some())];
+        if let Some((key, _)) = needless.iter().find(|(_, given)| *given) {
+            return Err(ConfigError::new(key, "needs a `url` of the form s3://BUCKET/PREFIX"));
+        }
+        match url.map(|url| (url, url.strip_prefix("file://"))) {
+            None => Ok(Location::Directory(default_directory.to_owned())),
+            Some((_, Some(dir))) if !dir.is_empty() => Ok(Location::Directory(base.join(dir))),
+            Some((url, _)) => {
+                let why = format!("{url:?} is not of the form file://DIRECTORY or s3://BUCKET/PREFIX");
+                Err(ConfigError::new("url", why))
+            }
         }
     }
 
@@ -243,7 +276,7 @@ fn topics_dir(text: &str) -> Result<String, ConfigError> {
     Err(ConfigError::new("topics.dir", format!("{text:?}: each folder is made of A-Z a-z 0-9 . _ - = and is not `..`")))
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
     key: &str,
     given: Option<T>,
     default: T,
@@ -257,7 +290,7 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Ok(value)
 }
 
-fn millis(key: &str, given: Option<u64>, default: u64, max: u64) -> Result<Duration, ConfigError> {
+pub(crate) fn millis(key: &str, given: Option<u64>, default: u64, max: u64) -> Result<Duration, ConfigError> {
     Ok(Duration::from_millis(within(key, given, default, 1, max)?))
 }
 
@@ -274,7 +307,7 @@ mod tests {
     fn defaults() {
         let s = resolve("{}").unwrap();
         assert_eq!(s.group(), "connect-lake");
-        assert_eq!(s.directory, Path::new("/data/lake"));
+        assert_eq!(s.destination(), "file:///data/lake");
         assert!(s.all_topics && s.topics.is_empty());
         assert_eq!((s.limits.max_rows, s.limits.max_bytes), (1_000_000, 134_217_728));
         assert_eq!(s.limits.max_age, Duration::from_secs(300));
@@ -283,14 +316,31 @@ mod tests {
 
     #[test]
     fn relative_urls_count_from_the_base() {
-        assert_eq!(resolve(r#"{"url":"file://./lake"}"#).unwrap().directory, Path::new("/etc/./lake"));
-        assert_eq!(resolve(r#"{"url":"file:///srv/lake"}"#).unwrap().directory, Path::new("/srv/lake"));
+        let cases = [("file://./lake", "/etc/./lake"), ("file:///srv/lake", "/srv/lake")];
+        for (url, dir) in cases {
+            let settings = resolve(&format!(r#"{{"url":"{url}"}}"#)).unwrap();
+            assert_eq!(settings.location, Location::Directory(dir.into()));
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_its_own_section() {
+        let options = r#"{"url":"s3://lake/raw","topics.dir":"a","s3":{"region":"eu-central-1"},
+                          "exactly_once":{"conditional":"require"}}"#;
+        let settings = resolve(options).unwrap();
+        assert_eq!(settings.destination(), "s3://lake/raw/a");
+        let Location::S3(bucket) = settings.location else { panic!() };
+        assert_eq!((bucket.region.as_deref(), bucket.conditional), (Some("eu-central-1"), Conditional::Require));
     }
 
     #[test]
     fn refusals_name_the_key() {
         let cases = [
             (r#"{"url":"s3:/x"}"#, "url"),
+            (r#"{"url":"s3://"}"#, "url"),
+            (r#"{"s3":{}}"#, "s3"),
+            (r#"{"url":"file:///x","exactly_once":{"conditional":"off"}}"#, "exactly_once.conditional"),
+            (r#"{"url":"s3://lake","s3":{"part_bytes":1}}"#, "s3.part_bytes"),
             (r#"{"topics":[]}"#, "topics"),
             (r#"{"topics":["a*"]}"#, "topics"),
             (r#"{"topics.dir":"a/../b"}"#, "topics.dir"),

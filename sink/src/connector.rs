@@ -13,13 +13,13 @@ use tracing::{error, info, warn};
 
 use crate::{
     breaker::BadRate,
-    config::ConnectorSettings,
+    config::{ConnectorSettings, Location},
     converter::Converter,
     dlq::writer::DlqWriter,
     memory::MemoryBudget,
     metrics::SinkMetrics,
     retry::Backoff,
-    sinks::{Sink, SinkError, dir::DirStore, lake::LakeSink},
+    sinks::{Sink, SinkError, dir::DirStore, lake::LakeSink, s3::S3Store, store::ObjectStore},
     status::{Board, ConnectorStatus, State, Trouble},
     task::{End, TaskContext},
 };
@@ -177,8 +177,16 @@ impl Drop for Connector {
 }
 
 fn lake(settings: &ConnectorSettings, tmp_dir: &std::path::Path) -> LakeSink {
-    let store = DirStore::new(settings.directory.clone(), &settings.topics_dir, &settings.name);
-    LakeSink::new(settings, Arc::new(store), tmp_dir.to_owned())
+    LakeSink::new(settings, store(settings), tmp_dir.to_owned())
+}
+
+/// The store that the connector's url names.
+fn store(settings: &ConnectorSettings) -> Arc<dyn ObjectStore> {
+    let ConnectorSettings { topics_dir, name, .. } = settings;
+    match &settings.location {
+        Location::Directory(dir) => Arc::new(DirStore::new(dir.clone(), topics_dir, name)),
+        Location::S3(bucket) => Arc::new(S3Store::new((**bucket).clone(), topics_dir, name)),
+    }
 }
 
 /// Removes what an earlier process left in the folder for temporary files, and makes the folder.

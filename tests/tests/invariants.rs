@@ -50,7 +50,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hyper", &["api"]),
     ("hyper-util", &["api"]),
     ("pyo3", &["py"]),
+    ("aws-config", &["sink"]),
     ("aws-sdk-s3", &["sink"]),
+    ("aws-smithy-http-client", &["sink"]),
     ("object_store", &["sink"]),
     ("snowflake-connector-rs", &["sink"]),
     ("snowflake-api", &["sink"]),
@@ -201,7 +203,7 @@ fn metrics_never_go_to_a_global_registry() {
 
 #[test]
 fn stores_are_named_only_below_sinks() {
-    let words = ["aws_sdk_s3", "aws_config", "object_store::", "snowflake_"];
+    let words = ["aws_sdk_s3", "aws_config", "aws_smithy", "object_store::", "snowflake_"];
     let found = offenders(LIBRARIES, &words, &[]);
     assert!(found.iter().all(|place| place.starts_with("sink/src/sinks/")), "{found:#?}");
 }

@@ -8,7 +8,9 @@ use std::{
 
 use forebay_avro::registry::config::RegistrySettings;
 use forebay_broker::config::{BrokerSettings, BrokerUrl, ConfigError, DlqSettings, ProducerSettings};
-use forebay_sink::config::{BatchOptions, ConnectorOptions, ConnectorSettings, MetadataOptions, SinkSettings};
+use forebay_sink::config::{
+    BatchOptions, ConnectorOptions, ConnectorSettings, Location, MetadataOptions, SinkSettings,
+};
 
 use super::options::{FileOptions, LogFormatOption};
 use crate::logs;
@@ -119,7 +121,9 @@ fn connectors(
             let key = format!("connectors.{name}.{}", e.key);
             (key.trim_end_matches('.').to_owned(), e.why)
         })?;
-        settings.directory = clean(&settings.directory);
+        if let Location::Directory(dir) = &mut settings.location {
+            *dir = clean(dir);
+        }
         Ok(settings)
     });
     resolved.collect()

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use crate::sinks::s3::config::{Checksum, Conditional, ExactlyOnceOptions, S3Options};
+
 /// Which store a connector writes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -42,8 +44,12 @@ pub enum PartitionerKind {
 pub struct ConnectorOptions {
     /// Kind of store. Default `s3`: files in a directory or bucket, as `url` says.
     pub sink: Option<SinkKind>,
-    /// Where: `file://DIR`. Default `file://<data_dir>/lake`.
+    /// Where: `file://DIR` or `s3://BUCKET/PREFIX`. Default `file://<data_dir>/lake`.
     pub url: Option<String>,
+    /// How to reach the bucket of a `url` that begins with `s3://`.
+    pub s3: Option<S3Options>,
+    /// How objects are created.
+    pub exactly_once: Option<ExactlyOnceOptions>,
     /// Topics by name, or `["*"]` for all but dead letters and internal ones. Default `["*"]`.
     pub topics: Option<Vec<String>>,
     /// Folder below `url` that all keys start with. Default: none.

@@ -109,11 +109,17 @@ impl ObjectStore for MemoryStore {
         put
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Metadata)>, SinkError> {
+    async fn list(&self, prefix: &str, name: &str) -> Result<Vec<String>, SinkError> {
         let prefix = format!("{prefix}/");
-        let found = |(key, (_, metadata)): (&String, &(Bytes, Metadata))| (key.clone(), metadata.clone());
-        Ok(self.reachable()?.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(found).collect())
+        let last = |key: &str| key.rsplit('/').next().is_some_and(|last| last.starts_with(name));
+        Ok(self.reachable()?.objects.keys().filter(|key| key.starts_with(&prefix) && last(key)).cloned().collect())
     }
+
+    async fn metadata(&self, key: &str) -> Result<Option<Metadata>, SinkError> {
+        Ok(self.reachable()?.objects.get(key).map(|(_, metadata)| metadata.clone()))
+    }
+
+    async fn tidy(&self, _: &str) {}
 
     async fn control(&self, name: &str) -> Result<Option<String>, SinkError> {
         Ok(self.reachable()?.controls.get(name).cloned())

@@ -15,6 +15,7 @@ use crate::intent::Intent;
 pub mod dir;
 pub mod lake;
 pub mod memory;
+pub mod s3;
 pub mod store;
 
 /// A decoded record on its way to a store.

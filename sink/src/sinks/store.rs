@@ -1,5 +1,5 @@
-//! What the lake asks of a store of objects: a directory today, a bucket tomorrow. Creating is conditional, and each
-//! object carries metadata by which a second writer recognises it.
+//! What the lake asks of a store of objects, a directory or a bucket. Creating is conditional, and each object carries
+//! metadata by which a second writer recognises it.
 
 use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -7,6 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::SinkError;
+
+/// Longest key, in bytes, that every store takes.
+pub const MAX_KEY_BYTES: usize = 1024;
 
 /// Names and values kept with an object.
 pub type Metadata = BTreeMap<String, String>;
@@ -73,14 +76,22 @@ pub enum Put {
 /// A store of objects. Every error is the destination's, save `Stop`.
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// In words, as dead letters name it.
+    /// Its URL, as dead letters name it.
     fn describe(&self) -> String;
+    /// Longest key it takes.
+    fn max_key_bytes(&self) -> usize {
+        MAX_KEY_BYTES
+    }
     /// Can it create objects conditionally? Leaves nothing behind.
     async fn check(&self) -> Result<(), SinkError>;
     /// Creates an object unless the key is taken; durable, with its metadata, when it returns.
     async fn put_if_absent(&self, key: &str, content: &Content, metadata: &Metadata) -> Result<Put, SinkError>;
-    /// Objects whose key begins with `prefix/`, with their metadata.
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Metadata)>, SinkError>;
+    /// Keys below `prefix/` whose last part begins with `name`, in no order.
+    async fn list(&self, prefix: &str, name: &str) -> Result<Vec<String>, SinkError>;
+    /// Metadata of an object; `None`: it is not there, or has none.
+    async fn metadata(&self, key: &str) -> Result<Option<Metadata>, SinkError>;
+    /// Removes what a crash left below `prefix/` and nobody will finish. Best effort.
+    async fn tidy(&self, prefix: &str);
     /// A small control file.
     async fn control(&self, name: &str) -> Result<Option<String>, SinkError>;
     /// Writes a control file; without `replace` an existing one stays as it is.

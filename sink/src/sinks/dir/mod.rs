@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tracing::debug;
 
 use self::service::Files;
 use super::{
@@ -45,7 +46,7 @@ impl DirStore {
 #[async_trait]
 impl ObjectStore for DirStore {
     fn describe(&self) -> String {
-        format!("file:{}", self.0.base.display())
+        format!("file://{}", self.0.base.display())
     }
 
     async fn check(&self) -> Result<(), SinkError> {
@@ -57,9 +58,21 @@ impl ObjectStore for DirStore {
         self.blocking(move |files| files.put(&key, &content, &metadata)).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Metadata)>, SinkError> {
+    async fn list(&self, prefix: &str, name: &str) -> Result<Vec<String>, SinkError> {
+        let (prefix, name) = (prefix.to_owned(), name.to_owned());
+        self.blocking(move |files| files.list(&prefix, &name)).await
+    }
+
+    async fn metadata(&self, key: &str) -> Result<Option<Metadata>, SinkError> {
+        let key = key.to_owned();
+        self.blocking(move |files| files.metadata(&key)).await
+    }
+
+    async fn tidy(&self, prefix: &str) {
         let prefix = prefix.to_owned();
-        self.blocking(move |files| files.list(&prefix)).await
+        if let Err(error) = self.blocking(move |files| files.sweep(&prefix)).await {
+            debug!(%error, "Temporary files of an earlier run were not looked for.");
+        }
     }
 
     async fn control(&self, name: &str) -> Result<Option<String>, SinkError> {

@@ -129,37 +129,38 @@ impl Files {
         self.write_control(&path, text, replace)
     }
 
-    /// Sidecars below `prefix`, as the objects they describe; removes stale temporary files on its way.
-    pub fn list(&self, prefix: &str) -> Result<Vec<(String, Metadata)>, SinkError> {
+    /// Objects below `prefix/` whose name begins with `name`.
+    pub fn list(&self, prefix: &str, name: &str) -> Result<Vec<String>, SinkError> {
         self.ready()?;
-        self.sweep(&self.base.join(prefix))?;
         let mut found = Vec::new();
-        let mut dirs = vec![self.control.join(prefix)];
+        let mut dirs = vec![self.base.join(prefix)];
         while let Some(dir) = dirs.pop() {
             for entry in entries(&dir)? {
                 let path = entry.path();
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     dirs.push(path);
-                } else if let Some(object) = self.described(&path)? {
-                    found.push(object);
+                } else if entry.file_name().to_string_lossy().starts_with(name) {
+                    found.extend(path.strip_prefix(&self.base).ok().and_then(Path::to_str).map(str::to_owned));
                 }
             }
         }
-        found.sort();
         Ok(found)
     }
 
-    fn described(&self, sidecar: &Path) -> Result<Option<(String, Metadata)>, SinkError> {
-        let inside = sidecar.strip_prefix(&self.control).ok().and_then(Path::to_str);
-        let Some(key) = inside.and_then(|name| name.strip_suffix(".parquet.json")) else { return Ok(None) };
-        let metadata = read_small(sidecar)?.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(metadata.map(|metadata| (format!("{key}.parquet"), metadata)))
+    /// What an object's sidecar says.
+    pub fn metadata(&self, key: &str) -> Result<Option<Metadata>, SinkError> {
+        self.ready()?;
+        if !self.base.join(key).exists() {
+            return Ok(None);
+        }
+        let text = read_small(&self.sidecar(key))?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Removes this connector's temporary files that are older than an hour.
-    fn sweep(&self, top: &Path) -> Result<(), SinkError> {
-        let ours = prefix(&self.connector);
-        let mut dirs = vec![top.to_owned()];
+    /// Removes this connector's temporary files below `prefix/` that are older than an hour.
+    pub fn sweep(&self, prefix: &str) -> Result<(), SinkError> {
+        let ours = super::writer::prefix(&self.connector);
+        let mut dirs = vec![self.base.join(prefix), self.control.join(prefix)];
         while let Some(dir) = dirs.pop() {
             for entry in entries(&dir)? {
                 let Ok(meta) = entry.metadata() else { continue };

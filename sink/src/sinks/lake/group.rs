@@ -18,7 +18,7 @@ use super::{
         store::{Content, Metadata, ObjectStore, Put},
     },
     Inner, Refused, Shape, conflict,
-    keys::{MAX_KEY_BYTES, Verdict, judge, key, names},
+    keys::{Verdict, judge, key, names},
 };
 use crate::{crash_point, dlq::Rejection, formats::parquet::ParquetFile};
 
@@ -69,8 +69,11 @@ impl LakeGroup {
     /// How to write rows of this schema into a file of this name.
     fn plan(&self, id: &FileId, row: &Row) -> Result<Arc<forebay_avro::arrow::ArrowPlan>, Rejection> {
         let length = key(&self.spec.part, &id.0, self.spec.start, id.1).len();
-        if length > MAX_KEY_BYTES {
-            let message = format!("The key has {length} bytes, over {MAX_KEY_BYTES}: shorten topics.dir or the topic.");
+        let longest = self.lake.store.max_key_bytes();
+        if length > longest {
+            let message = format!(
+                "The key has {length} bytes, over {longest}: shorten the url's prefix, topics.dir or the topic."
+            );
             return Err(reject(Reason::PathInvalid, message, row));
         }
         let clash = if self.shape.metadata_columns { conflict(&row.schema) } else { None };

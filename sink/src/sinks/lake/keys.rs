@@ -12,9 +12,6 @@ pub fn key(part: &TopicPartition, folder: &str, start: Offset, schema_id: u32) -
     format!("{topic}/{folder}/{topic}+{}+{start:020}+{schema_id}.{EXTENSION}", part.partition)
 }
 
-/// Longest key, in bytes, that every store takes.
-pub const MAX_KEY_BYTES: usize = 1024;
-
 /// Names of the metadata.
 pub mod names {
     /// Version of this metadata.
@@ -59,7 +56,9 @@ pub fn judge(ours: &Metadata, theirs: Option<&Metadata>) -> Verdict {
     let Some(theirs) = theirs.filter(|theirs| theirs.contains_key(names::CONNECTOR)) else {
         return Verdict::Foreign;
     };
-    let equal = |name: &&str| ours.get(*name) == theirs.get(*name);
+    // An identity that is not known is empty, and not every store keeps empty values.
+    let value = |of: &Metadata, name: &str| of.get(name).cloned().unwrap_or_default();
+    let equal = |name: &&str| value(ours, name) == value(theirs, name);
     if ![names::CONNECTOR, names::CLUSTER_ID, names::TOPIC_ID].iter().all(equal) {
         return Verdict::Others;
     }
@@ -90,34 +89,35 @@ pub struct Found {
     pub rows: u64,
 }
 
-/// The group with the highest start among a partition's objects. Groups before it are complete: a group is announced
-/// only after the one before was committed.
-pub fn last_group(part: &TopicPartition, objects: &[(String, Metadata)]) -> Option<Found> {
-    let groups = objects.iter().filter_map(|(key, metadata)| group_of(part, key, metadata));
-    groups.fold(None, |last: Option<Found>, group| match last {
-        Some(mut last) if last.start == group.start => {
-            last.files += 1;
-            last.rows += group.rows;
-            Some(last)
-        }
-        Some(last) if last.start > group.start => Some(last),
-        _ => Some(group),
+/// How the names of a partition's objects begin; with `start`, those of one group.
+pub fn name_prefix(part: &TopicPartition, start: Option<Offset>) -> String {
+    let start = start.map(|start| format!("{start:020}+")).unwrap_or_default();
+    format!("{}+{}+{start}", segment(&part.topic), part.partition)
+}
+
+/// Of a partition's keys those of the group with the highest start, by whatever settings they were made. Groups before
+/// it are complete: a group is announced only after the one before was committed.
+pub fn last_group(part: &TopicPartition, keys: &[String]) -> Vec<String> {
+    let prefix = name_prefix(part, None);
+    let start = |key: &str| -> Option<Offset> {
+        let (start, _) = key.rsplit('/').next()?.strip_prefix(&prefix)?.split_once('+')?;
+        start.parse().ok()
+    };
+    let last = keys.iter().filter_map(|key| start(key)).max();
+    keys.iter().filter(|key| last.is_some() && start(key) == last).cloned().collect()
+}
+
+/// A group, from the metadata of its objects. Objects of others are left out.
+pub fn group_of(connector: &str, objects: &[Metadata]) -> Option<Found> {
+    let ours = objects.iter().filter(|metadata| metadata.get(names::CONNECTOR).is_some_and(|name| name == connector));
+    ours.filter_map(found).reduce(|mut group, object| {
+        group.files += 1;
+        group.rows += object.rows;
+        group
     })
 }
 
-/// The group that begins at `start`.
-pub fn group_at(part: &TopicPartition, start: Offset, objects: &[(String, Metadata)]) -> Option<Found> {
-    let at_start =
-        |(key, metadata): &&(String, Metadata)| group_of(part, key, metadata).is_some_and(|group| group.start == start);
-    let objects: Vec<_> = objects.iter().filter(at_start).cloned().collect();
-    last_group(part, &objects)
-}
-
-fn group_of(part: &TopicPartition, key: &str, metadata: &Metadata) -> Option<Found> {
-    let file = key.rsplit('/').next()?;
-    if !file.starts_with(&format!("{}+{}+", segment(&part.topic), part.partition)) {
-        return None;
-    }
+fn found(metadata: &Metadata) -> Option<Found> {
     let number = |name: &str| metadata.get(name).and_then(|text| text.parse::<i64>().ok());
     Some(Found {
         start: number(names::START)?,
@@ -164,6 +164,8 @@ mod tests {
         let cases = [
             (Some(metadata(&[])), Verdict::Same),
             (Some(metadata(&[(names::COUNT, "4")])), Verdict::Same),
+            (Some(metadata(&[(names::SCHEMA_ID, "2")])), Verdict::Ours),
+            (Some(metadata(&[(names::CLUSTER_ID, "d")])), Verdict::Others),
             (Some(metadata(&[(names::END, "7")])), Verdict::OtherEnd(7)),
             (Some(metadata(&[(names::CFG, "f")])), Verdict::Ours),
             (Some(metadata(&[(names::END, "x")])), Verdict::Ours),
@@ -178,18 +180,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_group_counts_its_files() {
+    fn the_last_group_is_found_by_its_keys_and_counts_its_files() {
         let part = TopicPartition::new("t", 0);
-        let at = |start: &str, end: &str, id: u32| {
-            let pairs = [(names::START, start), (names::END, end), (names::GROUP_FILES, "2")];
-            (key(&part, "partition=0", start.parse().unwrap(), id), metadata(&pairs))
-        };
-        let other = (key(&TopicPartition::new("t", 1), "partition=1", 90, 1), metadata(&[(names::START, "90")]));
-        let objects = [at("10", "19", 1), other, at("5", "9", 1), at("10", "19", 2)];
-        let last = last_group(&part, &objects).unwrap();
-        assert_eq!((last.start, last.end, last.files, last.group_files, last.rows), (10, 19, 2, 2, 10));
-        assert_eq!(group_at(&part, 5, &objects).unwrap().files, 1);
-        assert_eq!(group_at(&part, 6, &objects), None);
-        assert_eq!(last_group(&TopicPartition::new("x", 0), &objects), None);
+        let at = |start: Offset, id: u32| key(&part, "partition=0", start, id);
+        let other = key(&TopicPartition::new("t", 1), "partition=1", 90, 1);
+        let keys = [at(10, 1), other, at(5, 1), at(10, 2), "t/partition=0/t+0+x+1.parquet".to_owned()];
+        assert_eq!(last_group(&part, &keys), [at(10, 1), at(10, 2)]);
+        assert!(last_group(&TopicPartition::new("x", 0), &keys).is_empty());
+        assert!(keys.iter().filter(|key| key.contains(&name_prefix(&part, Some(5)))).eq([&at(5, 1)]));
+        let object = metadata(&[(names::START, "10"), (names::END, "19"), (names::GROUP_FILES, "2")]);
+        let foreign = metadata(&[(names::CONNECTOR, "b")]);
+        let group = group_of("lake", &[object.clone(), foreign, Metadata::new(), object]).unwrap();
+        assert_eq!((group.start, group.end, group.files, group.group_files, group.rows), (10, 19, 2, 2, 10));
+        assert_eq!(group_of("lake", &[Metadata::new()]), None);
     }
 }

@@ -4,15 +4,25 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use forebay_avro::{arrow::ArrowPlan, schema::Node, schema::Schema};
+use forebay_broker::{Offset, TopicPartition};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use self::group::LakeGroup;
-use super::{Claim, Group, GroupSpec, Resume, Sink, SinkError, store::ObjectStore};
+use super::{
+    Claim, Group, GroupSpec, Resume, Sink, SinkError,
+    store::{Metadata, ObjectStore},
+};
 use crate::{
     config::ConnectorSettings,
     formats::{columns, spill::Spill},
@@ -29,6 +39,11 @@ pub use self::shape::Shape;
 /// Compiled schemas kept; beyond, all are compiled again.
 const MAX_PLANS: usize = 10_000;
 
+/// Objects looked at at once.
+const LOOKS: usize = 8;
+/// What crashes leave behind is looked for at claims, but not more often.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
 /// See the module.
 pub struct LakeSink(Arc<Inner>);
 
@@ -39,6 +54,10 @@ struct Inner {
     cfg: String,
     shapes: Mutex<HashMap<String, Arc<Shape>>>,
     plans: Mutex<HashMap<u32, Result<Arc<ArrowPlan>, Refused>>>,
+    /// The settings' control file is known to be there.
+    kept: AtomicBool,
+    /// When each topic was tidied.
+    tidied: Mutex<HashMap<String, Instant>>,
 }
 
 /// A schema that can't be a Parquet file of this lake.
@@ -67,6 +86,8 @@ impl LakeSink {
             shapes: Mutex::new(HashMap::from([(cfg.clone(), shape)])),
             cfg,
             plans: Mutex::default(),
+            kept: AtomicBool::new(false),
+            tidied: Mutex::default(),
         }))
     }
 }
@@ -123,10 +144,34 @@ impl Inner {
         }
     }
 
+    /// The objects of a partition, or of one of its groups.
+    async fn keys(&self, part: &TopicPartition, start: Option<Offset>) -> Result<Vec<String>, SinkError> {
+        self.store.list(&segment(&part.topic), &keys::name_prefix(part, start)).await
+    }
+
+    /// The group that has these objects.
+    async fn group(&self, keys: &[String]) -> Result<Option<keys::Found>, SinkError> {
+        let asked: Vec<_> = keys.iter().map(|key| self.store.metadata(key)).collect();
+        let found: Vec<Option<Metadata>> = stream::iter(asked).buffer_unordered(LOOKS).try_collect().await?;
+        let found: Vec<Metadata> = found.into_iter().flatten().collect();
+        Ok(keys::group_of(&self.connector, &found))
+    }
+
+    /// Has the store tidied below a topic, now and then, without waiting for it.
+    fn tidy(&self, topic: &str) {
+        let due = |at: &Instant| at.elapsed() >= TIDY_EVERY;
+        let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+        if tidied.get(topic).is_none_or(due) {
+            tidied.insert(topic.to_owned(), Instant::now());
+            let (store, prefix) = (Arc::clone(&self.store), segment(topic));
+            tokio::spawn(async move { store.tidy(&prefix).await });
+        }
+    }
+
     /// The records of an announced group are gone from the log: it must be in the store whole.
     async fn finish_without_records(&self, claim: &Claim, start: i64, intent: &Intent) -> Result<Resume, SinkError> {
-        let objects = self.store.list(&segment(&claim.part.topic)).await?;
-        let found = keys::group_at(&claim.part, start, &objects);
+        let keys = self.keys(&claim.part, Some(start)).await?;
+        let found = self.group(&keys).await?;
         if found.is_some_and(|group| group.end == intent.end && group.files == group.group_files) {
             return Ok(Resume::Done { end: intent.end });
         }
@@ -141,8 +186,9 @@ impl Inner {
 
     /// Nothing is committed: what the store holds tells how far it was.
     async fn recover(&self, claim: &Claim) -> Result<Resume, SinkError> {
-        let objects = self.store.list(&segment(&claim.part.topic)).await?;
-        let Some(last) = keys::last_group(&claim.part, &objects) else { return Ok(Resume::FromLog) };
+        let keys = self.keys(&claim.part, None).await?;
+        let last = keys::last_group(&claim.part, &keys);
+        let Some(last) = self.group(&last).await? else { return Ok(Resume::FromLog) };
         let intent = Intent { end: last.end, rows: last.rows, time_ms: 0, cfg: last.cfg };
         self.redo(claim, last.start, intent).await
     }
@@ -177,6 +223,7 @@ impl Sink for LakeSink {
         if let Some(refused) = self.0.guard_identity(claim).await? {
             return Ok(refused);
         }
+        self.0.tidy(&claim.part.topic);
         match (claim.committed, &claim.intent) {
             (None, _) => self.0.recover(claim).await,
             (Some(start), Some(intent)) => self.0.redo(claim, start, intent.clone()).await,
@@ -199,8 +246,10 @@ impl Sink for LakeSink {
 
     async fn keep_cfg(&self) -> Result<(), SinkError> {
         let shape = self.0.shapes().get(&self.0.cfg).cloned();
-        let Some(shape) = shape else { return Ok(()) };
-        self.0.store.put_control(&cfg_file(&self.0.cfg), &shape.canonical(), false).await
+        let Some(shape) = shape.filter(|_| !self.0.kept.load(Ordering::Acquire)) else { return Ok(()) };
+        self.0.store.put_control(&cfg_file(&self.0.cfg), &shape.canonical(), false).await?;
+        self.0.kept.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn open(&self, spec: &GroupSpec) -> Result<Box<dyn Group>, SinkError> {
