@@ -2,6 +2,7 @@
 //! crate that runs them, so that neither crate knows the other.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A view of the connectors of the configuration.
 #[async_trait::async_trait]
@@ -13,7 +14,7 @@ pub trait ConnectorControl: Send + Sync + 'static {
 }
 
 /// A connector as it is now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectorStatus {
     /// Name in the configuration.
     pub name: String,
@@ -40,7 +41,7 @@ pub struct ConnectorStatus {
 }
 
 /// State of a connector or task, in Kafka Connect's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectorState {
     /// Started, no partition yet.
@@ -75,7 +76,7 @@ impl ConnectorState {
 }
 
 /// A worker of a connector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskStatus {
     /// From 0.
     pub task: usize,
@@ -88,7 +89,7 @@ pub struct TaskStatus {
 }
 
 /// How far a connector is with one partition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PartitionStatus {
     /// Topic.
     pub topic: String,

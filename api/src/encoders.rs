@@ -91,11 +91,7 @@ impl Encoders {
         if let Some(id) = schema_id {
             return self.by_id(subject, id).await;
         }
-        let version = match settings.schema_version {
-            SchemaVersion::Latest => self.registry.latest(subject).await,
-            SchemaVersion::Pinned(version) => self.registry.version(subject, version).await,
-        };
-        match version {
+        match version_for(&*self.registry, settings).await {
             Ok(version) => self.compiled(subject, &version.registered),
             Err(RegistryError::UnknownSubject(_)) if settings.missing_schema == MissingSchema::Envelope => {
                 self.default_envelope(subject, effects).await
@@ -176,6 +172,17 @@ impl Encoders {
         let entry = compile(subject.clone(), &registered.schema, registered.id);
         self.cache().put(key, entry.clone(), MAX_ENCODERS);
         entry
+    }
+}
+
+/// The version that a topic's settings ask for.
+pub(crate) async fn version_for(
+    registry: &dyn Registry,
+    settings: &TopicSettings,
+) -> Result<Arc<Version>, RegistryError> {
+    match settings.schema_version {
+        SchemaVersion::Latest => registry.latest(&settings.subject).await,
+        SchemaVersion::Pinned(version) => registry.version(&settings.subject, version).await,
     }
 }
 

@@ -121,8 +121,8 @@ pub(crate) async fn newest<T: Take>(
 async fn start(log: &dyn Log, topic: &str, partition: Option<i32>) -> Result<Vec<Back>, LogError> {
     let info = log.topic(topic).await?;
     let partitions = match partition {
-        Some(one) => one..one + 1,
-        None => 0..info.partitions,
+        Some(one) => one..=one,
+        None => 0..=info.partitions - 1,
     };
     let mut backs = Vec::new();
     for partition in partitions {

@@ -14,6 +14,7 @@ mod layers;
 mod metrics;
 pub mod names;
 mod negotiate;
+pub mod openapi;
 mod prepare;
 pub mod problem;
 mod publish;

@@ -14,6 +14,9 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::problem::Code;
 
 /// Most values of the label `topic`; more share [`OTHER`] (fixed).
@@ -23,12 +26,18 @@ const OTHER: &str = "other";
 const THROUGHPUT_SECONDS: u64 = 10;
 
 /// The words of an event's outcome, as results and metrics use them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
+    /// Fsynced in the log.
     Accepted,
+    /// Invalid, and stored as a dead letter.
     DeadLettered,
+    /// Refused: `error` holds every reason.
     Invalid,
+    /// Certainly not stored: send it again.
     Retry,
+    /// No answer in time, so it may be stored: send it again with the same `event_id`.
     Unknown,
 }
 

@@ -1,6 +1,6 @@
 //! Which types a request sends and takes.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::problem::{Code, Problem};
 
@@ -34,6 +34,14 @@ fn unsupported(detail: String) -> Problem {
     Problem::new(Code::UnsupportedMediaType, detail)
 }
 
+/// Whether `If-None-Match` names the version at hand, so that it need not be sent again.
+pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    // A proxy that compresses makes a tag weak; for this question that makes no difference.
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
+}
+
 /// The first of `offered` that `Accept` takes; all are taken if there is none.
 pub(crate) fn accept(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static str, Problem> {
     let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
@@ -65,8 +73,6 @@ fn takes(range: &str, offer: &str, exactly: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
@@ -92,6 +98,22 @@ mod tests {
             (&["application/json", "application/json"], false),
         ] {
             assert_eq!(json_body(&headers(header::CONTENT_TYPE, values)).is_ok(), taken, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn versions_at_hand() {
+        let etag = HeaderValue::from_static("\"a\"");
+        for (values, known) in [
+            (&[][..], false),
+            (&["\"a\""], true),
+            (&["\"b\", \"a\""], true),
+            (&["\"b\"", "W/\"a\""], true),
+            (&["*"], true),
+            (&["a"], false),
+            (&["\"b\""], false),
+        ] {
+            assert_eq!(is_known(&headers(header::IF_NONE_MATCH, values), &etag), known, "{values:?}");
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     body::BodyLimits,
     config::Settings,
     metrics::Metrics,
+    openapi::Live,
     problem::{Code, Problem},
     publish::Publisher,
     server::Deps,
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub publisher: Publisher,
     pub metrics: Arc<Metrics>,
     pub admission: Arc<Admission>,
+    /// What is served as `/openapi.json`.
+    pub document: Live,
     /// Permits for reads of topics.
     pub reads: Semaphore,
     pub started: Instant,
@@ -57,6 +60,7 @@ impl App {
         Ok(Self {
             publisher: Publisher::new(settings.clone(), deps.log.clone(), deps.registry.clone(), metrics.clone()),
             admission: Admission::new(limits.admission_bytes, limits.admission_requests),
+            document: Live::default(),
             reads: Semaphore::new(limits.reads),
             started: Instant::now(),
             in_flight: AtomicUsize::new(0),

@@ -31,6 +31,7 @@ impl Doors {
 #[derive(Serialize)]
 struct Ready<'a> {
     api: Option<&'a str>,
+    docs: Option<String>,
     management: Option<&'a str>,
     log: String,
     registry: String,
@@ -45,6 +46,13 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
     if let Some(api) = &doors.api {
         facts.push(("API", format!("{api}/api/v1/events/{{topic}}")));
     }
+    let docs = doors
+        .api
+        .as_deref()
+        .map(|api| if config.api.docs { format!("{api}/docs/") } else { format!("{api}/openapi.json") });
+    if let Some(docs) = &docs {
+        facts.push(("docs", docs.clone()));
+    }
     if let Some(health) = doors.management.as_deref().or(doors.any()) {
         facts.push(("health", format!("{health}/readyz, metrics {health}/metrics")));
         if !role.takes_events() {
@@ -58,6 +66,7 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
     }
     let ready = Ready {
         api: doors.api.as_deref(),
+        docs,
         management: doors.management.as_deref(),
         log: log(config),
         registry: registry(config),

@@ -29,6 +29,8 @@ pub struct ApiOptions {
     pub topics_auto_create: Option<bool>,
     /// How long a publish waits for its receipts, 100 to 30000 ms; a request may ask for less. Default 10000.
     pub timeout_ms: Option<u64>,
+    /// Serve `/docs`, the page of `/openapi.json`; default true.
+    pub docs: Option<bool>,
     /// Largest event as JSON; default 1 MiB.
     pub event_bytes: Option<usize>,
     /// Largest body on the wire; default 10 MiB.
@@ -183,6 +185,7 @@ impl ApiOptions {
             allow_anonymous: self.allow_anonymous.unwrap_or(false),
             topics_auto_create: self.topics_auto_create.unwrap_or(around.local_log),
             timeout: Duration::from_millis(timeout),
+            docs: self.docs.unwrap_or(true),
             limits: self.limits()?,
             topics,
             prepare: true,

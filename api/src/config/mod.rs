@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use forebay_avro::event::EventOptions;
 use forebay_broker::config::DlqSettings;
 
 pub use api::{ApiOptions, Limits};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub topics_auto_create: bool,
     /// How long a publish waits for its receipts unless it asks for less.
     pub timeout: Duration,
+    /// Whether `/docs` is served.
+    pub docs: bool,
     /// Every limit of the service.
     pub limits: Limits,
     /// Topics named in the configuration.
@@ -115,6 +118,22 @@ impl Settings {
     /// The settings of a topic, or the defaults for one that the configuration does not name.
     pub fn topic(&self, name: &str) -> TopicSettings {
         self.topics.get(name).cloned().unwrap_or_else(|| TopicSettings::default_for(name))
+    }
+
+    /// How the events of a topic are read.
+    pub(crate) fn event_options(&self, topic: &TopicSettings) -> EventOptions {
+        let limits = &self.limits;
+        EventOptions {
+            ignore_unknown: topic.unknown_fields == UnknownFields::Ignore,
+            generate_event_id: topic.generate_event_id,
+            generate_timestamp: topic.generate_timestamp,
+            json_depth: limits.json_depth,
+            number_chars: limits.number_chars,
+            metadata_bytes: limits.metadata_bytes,
+            event_bytes: limits.event_bytes,
+            record_bytes: self.record_bytes,
+            batch_events: limits.batch_events,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::{
     context::RequestContext,
-    problem::{Code, Problem},
+    problem::{Code, Problem, answers::PROBLEM_JSON},
     state::App,
 };
 
@@ -121,7 +121,7 @@ fn write_problem(response: &mut Response, refusal: &Refusal, path: &str, correla
     *response.body_mut() = Body::from(text);
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     if let Some(seconds) = problem.code.info().retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -1,16 +1,18 @@
 //! Problem documents (RFC 9457), made from the one taxonomy in [`code`].
 
+pub(crate) mod answers;
 mod code;
 
 use std::borrow::Cow;
 
 use forebay_avro::violation::{Segment, Violation};
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 pub use code::{Code, Info, page};
 
 /// One step of an item's `loc`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Loc {
     /// `body`, `query`, `path`, `header`, or a member's name.
@@ -20,7 +22,7 @@ pub enum Loc {
 }
 
 /// One offending place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ErrorItem {
     /// From the top of the request, in FastAPI's way.
     pub loc: Vec<Loc>,
@@ -90,7 +92,19 @@ impl Problem {
 
     /// The document of one refused request. `event_id` and `rest` (members of a batch's answer) are added if given.
     pub fn document(&self, instance: &str, correlation_id: &str, event_id: Option<&str>, rest: Option<&str>) -> String {
-        let document = Document { problem: self, instance, correlation_id, event_id };
+        let info = self.code.info();
+        let document = Document {
+            kind: format!("/problems/{}", info.code),
+            title: info.title,
+            status: info.status,
+            code: self.code,
+            retryable: info.retryable,
+            detail: &self.detail,
+            instance,
+            correlation_id,
+            event_id,
+            errors: &self.errors,
+        };
         // Serialising strings and numbers into memory can't fail.
         let mut text = serde_json::to_string(&document).unwrap_or_default();
         if let Some(rest) = rest {
@@ -107,46 +121,62 @@ impl Problem {
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let info = self.code.info();
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("code", info.code)?;
-        map.serialize_entry("status", &info.status)?;
-        map.serialize_entry("retryable", &info.retryable)?;
-        if self.errors.is_empty() {
-            map.serialize_entry("detail", &self.detail)?;
-        } else {
-            map.serialize_entry("errors", &self.errors)?;
-        }
-        map.end()
+        let places = !self.errors.is_empty();
+        let short = Short {
+            code: self.code,
+            status: info.status,
+            retryable: info.retryable,
+            detail: (!places).then_some(&self.detail),
+            errors: places.then_some(&self.errors),
+        };
+        short.serialize(serializer)
     }
 }
 
-struct Document<'a> {
-    problem: &'a Problem,
+/// Why one event of a batch was not stored.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResultError)]
+pub(crate) struct Short<'a> {
+    code: Code,
+    /// The HTTP status that the event would have had alone.
+    status: u16,
+    /// Whether sending the same again can help.
+    retryable: bool,
+    /// One sentence on this case; absent where `errors` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// Every place that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [ErrorItem]>,
+}
+
+/// Why a request was refused (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// The page of this kind of problem.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind of problem in a few words.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    code: Code,
+    /// Whether sending the same again can help.
+    retryable: bool,
+    /// One sentence on this case.
+    detail: &'a str,
+    /// The path of the request.
     instance: &'a str,
+    /// Stands in the service's log, too.
     correlation_id: &'a str,
+    /// The event's own, where one could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<&'a str>,
-}
-
-impl Serialize for Document<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let info = self.problem.code.info();
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", &format_args!("/problems/{}", info.code))?;
-        map.serialize_entry("title", info.title)?;
-        map.serialize_entry("status", &info.status)?;
-        map.serialize_entry("code", info.code)?;
-        map.serialize_entry("retryable", &info.retryable)?;
-        map.serialize_entry("detail", &self.problem.detail)?;
-        map.serialize_entry("instance", self.instance)?;
-        map.serialize_entry("correlation_id", self.correlation_id)?;
-        if let Some(event_id) = self.event_id {
-            map.serialize_entry("event_id", event_id)?;
-        }
-        if !self.problem.errors.is_empty() {
-            map.serialize_entry("errors", &self.problem.errors)?;
-        }
-        map.end()
-    }
+    /// Every place that is wrong, up to 100 an event.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [ErrorItem],
 }
 
 /// 400 for a body that is no JSON.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use forebay_avro::{
-    event::{Batch, BodyError, EventContext, EventEncoder, EventOptions, Invalid, Item, Refusal},
+    event::{Batch, BodyError, EventContext, EventEncoder, Invalid, Item, Refusal},
     violation::Violation,
 };
 use forebay_broker::{NewRecord, dead_letter::HTTP_CONNECTOR};
@@ -12,7 +12,6 @@ use forebay_broker::{NewRecord, dead_letter::HTTP_CONNECTOR};
 use super::{EventResult, Fate, Publish, Publisher, dead_letters::DeadLetters};
 use crate::{
     address::{self, Envelope, Unaddressed},
-    config::UnknownFields,
     encoders::{Compiled, Effects},
     problem::{self, Code, ErrorItem, Loc, Problem},
     topics::Topic,
@@ -91,25 +90,10 @@ impl Publisher {
         let compiled = self.encoders.for_topic(&topic.settings, &topic.subject, request.schema_id, effects).await?;
         let received_at_ms = jiff::Timestamp::now().as_millisecond();
         let context = EventContext { received_at_ms, correlation_id: &request.context.correlation, tenant: None };
-        let options = self.event_options(&topic);
+        let options = self.settings.event_options(&topic.settings);
         let encode = if request.batch { EventEncoder::batch } else { EventEncoder::one };
         let batch = encode(&compiled.encoder, request.body, &options, &context).map_err(body_problem)?;
         Ok(self.addressed(request, topic, &compiled, batch, received_at_ms))
-    }
-
-    fn event_options(&self, topic: &Topic) -> EventOptions {
-        let limits = &self.settings.limits;
-        EventOptions {
-            ignore_unknown: topic.settings.unknown_fields == UnknownFields::Ignore,
-            generate_event_id: topic.settings.generate_event_id,
-            generate_timestamp: topic.settings.generate_timestamp,
-            json_depth: limits.json_depth,
-            number_chars: limits.number_chars,
-            metadata_bytes: limits.metadata_bytes,
-            event_bytes: limits.event_bytes,
-            record_bytes: self.settings.record_bytes,
-            batch_events: limits.batch_events,
-        }
     }
 
     fn addressed<'a>(

@@ -1,27 +1,50 @@
 //! Many events in: one result per event, and a status that hides no failure.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
     response::Response,
 };
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
-    events,
+    events::{self, PublishQuery},
     reply::{self, Topic},
     request,
 };
 use crate::{
     metrics::Outcome,
     negotiate::JSON,
-    problem::{Code, ErrorItem, Problem},
-    publish::{EventResult, Fate, Publish},
+    problem::{Code, ErrorItem, Problem, Short, answers::OfBatch},
+    publish::{EventResult, Fate, Publish, PublishOptions},
     state::App,
 };
 
-/// POST `/api/v1/events/{topic}/batch`.
+/// Publish many events
+///
+/// Each event stands alone and has its own result, in the order of the input; `atomic=validate` stores none if one is
+/// invalid. If all fail for the same reason, the status is that reason's, and the problem holds the results too.
+#[utoipa::path(
+    post, path = "/api/v1/events/{topic}/batch", operation_id = "publishBatch", tag = "events",
+    params(
+        Topic, PublishQuery,
+        ("atomic" = inline(Option<Atomic>), Query, description = "`validate`: one invalid event, and nothing is stored."),
+    ),
+    request_body(
+        content = ref("#/components/schemas/EventBatch"), content_type = "application/json",
+        description = "`{\"events\": […]}`, or the bare array; at most `api.batch_events`, 10,000 unless configured."
+    ),
+    responses(
+        (status = 200, description = "All events are stored.", body = BatchResponse),
+        (status = 202, description = "All are stored, some of them as dead letters.", body = BatchResponse),
+        (status = 207, description = "Some events are stored, others are not: see `results`.", body = BatchResponse,
+            headers(("Retry-After" = Option<u32>, description = "Seconds after which to send those with `retry` again."))),
+        OfBatch,
+    )
+)]
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     Topic(topic): Topic,
@@ -29,8 +52,8 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let options = request::check(&parts, |query| {
-        let atomic = query.word("atomic", &[("validate", true)]).unwrap_or(false);
-        crate::publish::PublishOptions { atomic, ..events::options(query, app.settings.timeout) }
+        let atomic = query.word("atomic", &[("validate", Atomic::Validate)]).is_some();
+        PublishOptions { atomic, ..PublishQuery::take(query).options(app.settings.timeout) }
     })?;
     if events::event_key(&parts).is_some() {
         let msg = "is for single events; in a batch each event's key comes from the event";
@@ -49,6 +72,14 @@ pub(super) async fn publish(
     };
     let results = app.publisher.publish(&publish, &options).await?;
     Ok(answer(&results, options.atomic))
+}
+
+/// `atomic`.
+#[derive(Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum Atomic {
+    /// Nothing is stored unless every event is valid.
+    Validate,
 }
 
 /// How a batch is answered.
@@ -110,40 +141,82 @@ fn retry_after(fates: &[&Fate]) -> Option<u32> {
     fates.iter().filter_map(after).max()
 }
 
-/// `"summary":{…},"results":[…]`, written by hand: this is most of the bytes that a busy service sends.
+/// The members `summary` and `results`, without the braces around them.
 fn members(results: &[EventResult<'_>]) -> String {
-    let mut out = String::with_capacity(160 + results.len() * 96);
-    // Writing to a String can't fail.
-    let _ = write!(out, "\"summary\":{{\"total\":{}", results.len());
-    for outcome in Outcome::ALL {
-        let n = results.iter().filter(|result| result.fate.outcome() == outcome).count();
-        let _ = write!(out, ",\"{}\":{n}", outcome.word());
-    }
-    out.push_str("},\"results\":[");
-    for (index, result) in results.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write_result(&mut out, index, result);
-    }
-    out.push(']');
-    out
+    let answer =
+        BatchResponse { summary: Summary::of(results), results: results.iter().enumerate().map(item).collect() };
+    // Serialising strings and numbers into memory can't fail.
+    let text = serde_json::to_string(&answer).unwrap_or_default();
+    text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default().to_owned()
 }
 
-fn write_result(out: &mut String, index: usize, result: &EventResult<'_>) {
-    let _ = write!(out, "{{\"index\":{index},\"status\":\"{}\"", result.fate.outcome().word());
-    if let Some(event_id) = &result.event_id {
-        out.push_str(",\"event_id\":");
-        out.push_str(&serde_json::to_string(event_id).unwrap_or_default());
+/// What became of a batch.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BatchResponse<'a> {
+    summary: Summary,
+    /// One an event, in the order of the input.
+    results: Vec<BatchResult<'a>>,
+}
+
+/// How many events had each outcome.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = BatchSummary)]
+pub(super) struct Summary {
+    total: usize,
+    accepted: usize,
+    dead_lettered: usize,
+    invalid: usize,
+    retry: usize,
+    unknown: usize,
+}
+
+/// What became of one event.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BatchResult<'a> {
+    /// Its place in the input, from 0.
+    index: usize,
+    status: Outcome,
+    /// Absent if none could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    event_id: Option<&'a str>,
+    /// Of the record or dead letter, if it is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
+    /// Of the record or dead letter, if it is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    /// Why it is not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Short<'static>>)]
+    error: Option<&'a Problem>,
+}
+
+impl Summary {
+    fn of(results: &[EventResult<'_>]) -> Self {
+        let mut summary = Self { total: results.len(), ..Self::default() };
+        for result in results {
+            *match result.fate.outcome() {
+                Outcome::Accepted => &mut summary.accepted,
+                Outcome::DeadLettered => &mut summary.dead_lettered,
+                Outcome::Invalid => &mut summary.invalid,
+                Outcome::Retry => &mut summary.retry,
+                Outcome::Unknown => &mut summary.unknown,
+            } += 1;
+        }
+        summary
     }
-    match &result.fate {
+}
+
+fn item<'a>((index, result): (usize, &'a EventResult<'_>)) -> BatchResult<'a> {
+    let (partition, offset, error) = match &result.fate {
         Fate::Accepted { partition, offset } | Fate::DeadLettered { partition, offset } => {
-            let _ = write!(out, ",\"partition\":{partition},\"offset\":{offset}}}");
+            (Some(*partition), Some(*offset), None)
         }
-        Fate::Failed(problem) => {
-            let _ = write!(out, ",\"error\":{}}}", serde_json::to_string(problem).unwrap_or_default());
-        }
-    }
+        Fate::Failed(problem) => (None, None, Some(problem)),
+    };
+    let event_id = result.event_id.as_deref();
+    BatchResult { index, status: result.fate.outcome(), event_id, partition, offset, error }
 }
 
 #[cfg(test)]

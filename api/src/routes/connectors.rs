@@ -7,18 +7,32 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, StatusCode};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::reply::{self, Param};
 use crate::{
     control::ConnectorStatus,
     negotiate::{self, JSON},
-    problem::{Code, Problem},
+    problem::{
+        Code, Problem,
+        answers::{OfConnector, OfConnectors},
+    },
     query::Query,
     state::App,
 };
 
-/// GET `/api/v1/connectors`.
+/// All connectors of a process.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Connectors {
+    connectors: Vec<ConnectorStatus>,
+}
+
+/// All connectors
+#[utoipa::path(
+    get, path = "/api/v1/connectors", operation_id = "listConnectors", tag = "connectors",
+    responses((status = 200, description = "Those of this process, sorted by name.", body = Connectors), OfConnectors)
+)]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -30,10 +44,15 @@ pub(super) async fn list(
         Some(control) => control.connectors().await,
         None => Vec::new(),
     };
-    reply::json(StatusCode::OK, &json!({"connectors": connectors}))
+    reply::json(StatusCode::OK, &Connectors { connectors })
 }
 
-/// GET `/api/v1/connectors/{name}`.
+/// One connector
+#[utoipa::path(
+    get, path = "/api/v1/connectors/{name}", operation_id = "showConnector", tag = "connectors",
+    params(("name" = String, Path, description = "Its name in the configuration.")),
+    responses((status = 200, description = "Its state, tasks and lag.", body = ConnectorStatus), OfConnector)
+)]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Param(name): Param,

@@ -8,6 +8,10 @@ use axum::{
 };
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{Object, ObjectBuilder, Type},
+};
 
 use super::{
     reply::{self, Topic},
@@ -16,28 +20,73 @@ use super::{
 use crate::{
     config::TIMEOUT_MS,
     metrics::Outcome,
-    problem::Problem,
+    problem::{Problem, answers::OfPublish},
     publish::{EventResult, Fate, Publish, PublishOptions},
     query::Query,
     state::App,
 };
 
-/// The answer for a stored event: exactly these four members.
-#[derive(Serialize)]
-struct EventResponse<'a> {
-    status: &'static str,
+/// Where an event is stored: exactly these four members.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventResponse<'a> {
+    #[schema(schema_with = stored)]
+    status: Outcome,
+    /// The event's own, or the one that was made for it.
     event_id: &'a str,
+    /// Of the record, or of the dead letter.
     partition: i32,
+    /// Of the record, or of the dead letter.
     offset: i64,
 }
 
+/// The outcomes of an event that is stored.
+fn stored() -> Object {
+    let words = [Outcome::Accepted, Outcome::DeadLettered].map(Outcome::word);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
 /// The query parameters of every publish.
-pub(super) fn options(query: &mut Query, default_timeout: Duration) -> PublishOptions {
-    PublishOptions {
-        dead_letter: query.word("on_invalid", &[("reject", false), ("dlq", true)]).unwrap_or(false),
-        atomic: false,
-        schema_id: schema_id(query),
-        timeout: query.number("timeout_ms", TIMEOUT_MS).map_or(default_timeout, Duration::from_millis),
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PublishQuery {
+    /// What becomes of an event that breaks its schema; `reject` unless given. `dlq`: it goes to the dead letter topic
+    /// with its reasons, and the answer says where.
+    #[param(inline)]
+    on_invalid: Option<OnInvalid>,
+    /// Check against this schema, which must belong to the topic's subject.
+    #[param(minimum = 1)]
+    schema_id: Option<u32>,
+    /// How long to wait for the log, in milliseconds; the service's own time-out unless given.
+    #[param(minimum = 100, maximum = 30_000)]
+    timeout_ms: Option<u64>,
+}
+
+/// `on_invalid`.
+#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum OnInvalid {
+    /// 422.
+    Reject,
+    /// A dead letter.
+    Dlq,
+}
+
+impl PublishQuery {
+    pub(super) fn take(query: &mut Query) -> Self {
+        Self {
+            on_invalid: query.word("on_invalid", &[("reject", OnInvalid::Reject), ("dlq", OnInvalid::Dlq)]),
+            schema_id: schema_id(query),
+            timeout_ms: query.number("timeout_ms", TIMEOUT_MS),
+        }
+    }
+
+    pub(super) fn options(self, default_timeout: Duration) -> PublishOptions {
+        PublishOptions {
+            dead_letter: self.on_invalid == Some(OnInvalid::Dlq),
+            atomic: false,
+            schema_id: self.schema_id,
+            timeout: self.timeout_ms.map_or(default_timeout, Duration::from_millis),
+        }
     }
 }
 
@@ -51,14 +100,34 @@ pub(super) fn event_key(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get("event-key").map(|value| value.as_bytes())
 }
 
-/// POST `/api/v1/events/{topic}`.
+/// Publish one event
+///
+/// It is checked against the topic's schema, appended to the log and fsynced; then it is answered. If no answer comes,
+/// send it again with the same `event_id`.
+#[utoipa::path(
+    post, path = "/api/v1/events/{topic}", operation_id = "publish", tag = "events",
+    params(
+        Topic, PublishQuery,
+        ("Event-Key" = Option<String>, Header,
+            description = "The record's key; it wins over every other place that the topic takes keys from."),
+    ),
+    request_body(
+        content = ref("#/components/schemas/Event"), content_type = "application/json",
+        description = "One event; `Content-Encoding` may be `gzip` or `zstd`."
+    ),
+    responses(
+        (status = 200, description = "It is stored: fsynced in the log.", body = EventResponse),
+        (status = 202, description = "It breaks its schema, and is stored as a dead letter, as asked.", body = EventResponse),
+        OfPublish,
+    )
+)]
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     Topic(topic): Topic,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let options = request::check(&parts, |query| options(query, app.settings.timeout))?;
+    let options = request::check(&parts, PublishQuery::take)?.options(app.settings.timeout);
     app.check_queue()?;
     let text = request::text(&app, &parts, body).await?;
     let publish = Publish {
@@ -83,5 +152,5 @@ fn answer(result: EventResult<'_>) -> Result<Response, Problem> {
         Fate::DeadLettered { partition, offset } => (StatusCode::ACCEPTED, Outcome::DeadLettered, partition, offset),
         Fate::Failed(problem) => return Ok(problem.refuse(result.event_id.map(|id| id.into_owned()), None)),
     };
-    reply::json(status, &EventResponse { status: outcome.word(), event_id, partition, offset })
+    reply::json(status, &EventResponse { status: outcome, event_id, partition, offset })
 }

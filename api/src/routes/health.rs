@@ -8,17 +8,37 @@ use axum::{
 };
 use forebay_avro::registry::RegistryError;
 use http::StatusCode;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::reply;
-use crate::{metrics::utilization, problem::Problem, state::App};
+use crate::{
+    metrics::utilization,
+    problem::{
+        Problem,
+        answers::{OfHealth, OfProbe, OfReadiness},
+    },
+    state::App,
+};
 
-/// GET `/livez`: the process answers. It looks at nothing else.
+/// Whether the process answers
+///
+/// It looks at nothing else.
+#[utoipa::path(
+    get, path = "/livez", operation_id = "live", tag = "operation",
+    responses((status = 200, description = "It does.", body = String, content_type = "text/plain"), OfProbe)
+)]
 pub(super) async fn live() -> Response {
     "ok\n".into_response()
 }
 
-/// GET `/readyz`: 503 while draining, or when a publish would be refused.
+/// Whether a publish would be taken
+///
+/// 503 while the service drains, without its log, or with a full queue; the text says which.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "ready", tag = "operation",
+    responses((status = 200, description = "It would.", body = String, content_type = "text/plain"), OfReadiness)
+)]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let reason = if app.is_draining() {
         Some("draining".to_owned())
@@ -34,25 +54,84 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-/// GET `/api/v1/health`.
+/// How the service is, and its parts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    status: Condition,
+    version: &'static str,
+    uptime_seconds: u64,
+    checks: Checks,
+}
+
+/// How the service is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Condition {
+    Healthy,
+    /// Schemas that it knows still work; others do not.
+    Degraded,
+    /// Events are refused.
+    Unhealthy,
+}
+
+/// How its parts are.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthChecks)]
+struct Checks {
+    /// The log, whatever its kind.
+    kafka: Part,
+    schema_registry: Part,
+    producer_queue: Queue,
+}
+
+/// How a part is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthOfPart)]
+struct Part {
+    status: Link,
+}
+
+/// Whether a part can be reached.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Link {
+    Connected,
+    Disconnected,
+}
+
+/// How full the queue of records before the log is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthOfQueue)]
+struct Queue {
+    /// 0 to 1.
+    utilization: f64,
+}
+
+/// How the service is
+///
+/// `degraded` (the registry is away, and events of known schemas are taken) is 200, `unhealthy` 503.
+#[utoipa::path(
+    get, path = "/api/v1/health", operation_id = "health", tag = "operation",
+    responses((status = 200, description = "It works, perhaps with limits.", body = Health), OfHealth)
+)]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let log = app.deps.log.health().await.is_ok();
     let registry = !matches!(app.deps.registry.compatibility(None).await, Err(RegistryError::Unavailable(_)));
     let (status, code) = match (log, registry) {
-        (true, true) => ("healthy", StatusCode::OK),
-        (true, false) => ("degraded", StatusCode::OK),
-        (false, _) => ("unhealthy", StatusCode::SERVICE_UNAVAILABLE),
+        (true, true) => (Condition::Healthy, StatusCode::OK),
+        (true, false) => (Condition::Degraded, StatusCode::OK),
+        (false, _) => (Condition::Unhealthy, StatusCode::SERVICE_UNAVAILABLE),
     };
-    let word = |up: bool| if up { "connected" } else { "disconnected" };
-    let body = json!({
-        "status": status,
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": app.started.elapsed().as_secs(),
-        "checks": {
-            "kafka": {"status": word(log)},
-            "schema_registry": {"status": word(registry)},
-            "producer_queue": {"utilization": utilization(app.deps.log.queue())},
+    let part = |up: bool| Part { status: if up { Link::Connected } else { Link::Disconnected } };
+    let body = Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: app.started.elapsed().as_secs(),
+        checks: Checks {
+            kafka: part(log),
+            schema_registry: part(registry),
+            producer_queue: Queue { utilization: utilization(app.deps.log.queue()) },
         },
-    });
+    };
     reply::json(code, &body)
 }

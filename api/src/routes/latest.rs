@@ -1,6 +1,10 @@
 //! The newest events of a topic.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use axum::{
     extract::{RawQuery, State},
@@ -15,13 +19,14 @@ use forebay_avro::{
 use forebay_broker::Record;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::reply::{self, Topic};
 use crate::{
     encoders::registry_problem,
     latest::{self, Newest, Take, Wanted},
     negotiate::{self, JSON},
-    problem::{Code, Problem},
+    problem::{Code, Problem, answers::OfLatest},
     query::Query,
     state::App,
     topics::log_problem,
@@ -34,7 +39,19 @@ const MAX_LIMIT: u64 = 1_000;
 /// Bytes shown of a value that can't be decoded.
 const SHOWN_BYTES: usize = 1 << 10;
 
-/// GET `/api/v1/events/{topic}/latest`.
+/// The newest events of a topic
+///
+/// Newest first, as Events again, whoever wrote their records. A record that can't be decoded is shown, not skipped.
+#[utoipa::path(
+    get, path = "/api/v1/events/{topic}/latest", operation_id = "latest", tag = "events",
+    params(
+        Topic,
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1_000, description = "Most events of the answer; 10 unless given."),
+        ("event_type" = Option<String>, Query, description = "Only events of these types, separated by commas."),
+        ("partition" = Option<i32>, Query, minimum = 0, description = "Only this partition."),
+    ),
+    responses((status = 200, description = "The newest events.", body = Latest), OfLatest)
+)]
 pub(super) async fn latest(
     State(app): State<Arc<App>>,
     Topic(topic): Topic,
@@ -58,6 +75,53 @@ pub(super) async fn latest(
         Some(problem) => Err(problem),
         None => Ok(reply::text_as(StatusCode::OK, JSON, answer(&topic, &newest))),
     }
+}
+
+/// The answer, which `answer` writes: its events are JSON text already.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "its fields are names for the document")]
+pub(super) struct Latest {
+    topic: String,
+    /// Newest first.
+    events: Vec<LatestEvent>,
+    /// By partition: the offset that the next record gets.
+    high_watermarks: BTreeMap<String, i64>,
+    /// Whether the search ended before it had found `limit` events.
+    partial: bool,
+}
+
+/// An event and where its record stands. A record that can't be decoded has `event` (null), `error` and `value_base64`
+/// instead of the Event's members.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "its fields are names for the document")]
+struct LatestEvent {
+    event_id: Option<String>,
+    /// RFC 3339, UTC.
+    timestamp: Option<String>,
+    event_type: Option<String>,
+    payload: Option<Value>,
+    metadata: Option<Value>,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    /// Text, or `{"base64": …}` if it is none.
+    key: Value,
+    /// By name: text, `{"base64": …}`, or null.
+    headers: BTreeMap<String, Value>,
+    /// RFC 3339, UTC.
+    record_timestamp: String,
+    error: Option<Undecodable>,
+    /// The first 1,024 bytes of a value that can't be decoded.
+    value_base64: Option<String>,
+}
+
+/// Why a record can't be shown as an Event.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "its fields are names for the document")]
+struct Undecodable {
+    #[schema(pattern = "^undecodable$")]
+    code: String,
+    detail: String,
 }
 
 /// A record's event as JSON, or why there is none.

@@ -8,13 +8,26 @@ use http::{HeaderMap, StatusCode};
 use super::reply;
 use crate::{
     negotiate::{self, JSON},
-    problem::{Code, Problem},
+    problem::{Code, Problem, answers::OfView},
     state::App,
 };
 
 const TEXT: &str = "text/plain; version=0.0.4";
 
-/// GET `/metrics`, `/api/v1/metrics`: text 0.0.4, or JSON if `Accept` names it.
+/// Metrics
+///
+/// Prometheus' text 0.0.4, or with `Accept: application/json` the same as JSON: by name a list of `{labels, value}`, for
+/// histograms `{labels, sum, count}`. Also at `/metrics`, here and on the management listener.
+#[utoipa::path(
+    get, path = "/api/v1/metrics", operation_id = "metrics", tag = "operation",
+    responses(
+        (status = 200, description = "All metrics.", content(
+            (String = "text/plain; version=0.0.4"),
+            (HashMap<String, Vec<HashMap<String, serde_json::Value>>> = "application/json"),
+        )),
+        OfView,
+    )
+)]
 pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     let kind = negotiate::accept(&headers, &[TEXT, JSON])?;
     let (queue, held) = (app.deps.log.queue(), (app.admission.requests(), app.admission.bytes()));

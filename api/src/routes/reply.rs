@@ -7,6 +7,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use crate::{
     names,
@@ -44,7 +45,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Param {
 }
 
 /// The path parameter `topic`, checked.
-pub(super) struct Topic(pub String);
+#[derive(IntoParams)]
+#[into_params(names("topic"), parameter_in = Path)]
+pub(super) struct Topic(#[param(max_length = 249, pattern = "^[A-Za-z0-9._-]+$")] pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Topic {
     type Rejection = Problem;

@@ -8,8 +8,9 @@ use axum::{
 };
 use forebay_avro::{registry::Version, schema::Reference};
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     reply::{self, Param, bad_path},
@@ -18,7 +19,10 @@ use super::{
 use crate::{
     encoders::registry_problem,
     negotiate::{self, JSON},
-    problem::{Code, ErrorItem, Problem},
+    problem::{
+        Code, ErrorItem, Problem,
+        answers::{OfCompatibility, OfNewVersion, OfSubject, OfSubjects},
+    },
     query::Query,
     state::App,
 };
@@ -26,25 +30,81 @@ use crate::{
 /// Most references of a schema (fixed).
 const MAX_REFERENCES: usize = 50;
 
-/// Body of a registration or dry run.
-#[derive(Debug, Deserialize)]
+/// A schema to be registered, or tried.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewSchema {
-    /// The schema as text, as Schema Registry takes it, or as the JSON it is.
+pub(super) struct NewSchema {
+    /// Avro, as text (as Schema Registry takes it) or as the JSON it is.
+    #[schema(example = json!({"type": "record", "name": "Order", "fields": [{"name": "amount", "type": "double"}]}))]
     schema: Value,
+    /// Registered schemas whose types it names.
     #[serde(default)]
-    references: Vec<NewReference>,
+    #[schema(max_items = 50)]
+    references: Vec<SchemaReference>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A registered schema that another one names.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewReference {
+struct SchemaReference {
+    /// The full name by which it is used.
     name: String,
     subject: String,
     version: u32,
 }
 
-/// GET `/api/v1/schemas`.
+/// All subjects.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Subjects {
+    subjects: Vec<String>,
+}
+
+/// The versions of a subject.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SubjectVersions)]
+pub(super) struct Versions {
+    subject: String,
+    /// Ascending.
+    versions: Vec<u32>,
+}
+
+/// One version of a subject.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SubjectVersion)]
+pub(super) struct Shown {
+    subject: String,
+    version: u32,
+    /// The schema's, which stands in each record.
+    id: u32,
+    /// Avro, as it was registered.
+    schema: String,
+    references: Vec<SchemaReference>,
+}
+
+/// What a schema was registered as.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegisteredSchema)]
+pub(super) struct Made {
+    /// The schema's, which stands in each record.
+    id: u32,
+    /// Its version under the subject.
+    version: u32,
+}
+
+/// Whether a registration would be taken.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SchemaCompatibility)]
+pub(super) struct Compatible {
+    compatible: bool,
+    /// What would refuse it: a sentence each.
+    differences: Vec<String>,
+}
+
+/// All subjects
+#[utoipa::path(
+    get, path = "/api/v1/schemas", operation_id = "listSubjects", tag = "schemas",
+    responses((status = 200, description = "The subjects, sorted.", body = Subjects), OfSubjects)
+)]
 pub(super) async fn subjects(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -53,10 +113,15 @@ pub(super) async fn subjects(
     negotiate::accept(&headers, &[JSON])?;
     Query::parse(query.as_deref()).finish()?;
     let subjects = app.deps.registry.subjects().await.map_err(registry_problem)?;
-    reply::json(StatusCode::OK, &json!({"subjects": subjects}))
+    reply::json(StatusCode::OK, &Subjects { subjects })
 }
 
-/// GET `/api/v1/schemas/{subject}/versions`.
+/// The versions of a subject
+#[utoipa::path(
+    get, path = "/api/v1/schemas/{subject}/versions", operation_id = "listVersions", tag = "schemas",
+    params(("subject" = String, Path, description = "Subject; that of a topic is `<topic>-value` unless configured.")),
+    responses((status = 200, description = "Its versions.", body = Versions), OfSubject)
+)]
 pub(super) async fn versions(
     State(app): State<Arc<App>>,
     Param(subject): Param,
@@ -66,10 +131,18 @@ pub(super) async fn versions(
     negotiate::accept(&headers, &[JSON])?;
     Query::parse(query.as_deref()).finish()?;
     let versions = app.deps.registry.versions(&subject).await.map_err(registry_problem)?;
-    reply::json(StatusCode::OK, &json!({"subject": subject, "versions": versions}))
+    reply::json(StatusCode::OK, &Versions { subject, versions })
 }
 
-/// GET `/api/v1/schemas/{subject}/versions/{n|latest}`.
+/// One version of a subject
+#[utoipa::path(
+    get, path = "/api/v1/schemas/{subject}/versions/{version}", operation_id = "showVersion", tag = "schemas",
+    params(
+        ("subject" = String, Path, description = "Subject."),
+        ("version" = String, Path, description = "A version's number, or `latest`.", example = "latest"),
+    ),
+    responses((status = 200, description = "The schema and its id.", body = Shown), OfSubject)
+)]
 pub(super) async fn version(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
@@ -90,23 +163,29 @@ pub(super) async fn version(
     reply::json(StatusCode::OK, &shown(&found))
 }
 
-fn shown(version: &Version) -> Value {
+fn shown(version: &Version) -> Shown {
     let schema = &version.registered.schema;
-    let references: Vec<_> = schema
-        .references()
-        .iter()
-        .map(|r| json!({"name": r.name, "subject": r.subject, "version": r.version}))
-        .collect();
-    json!({
-        "subject": version.subject,
-        "version": version.version,
-        "id": version.registered.id,
-        "schema": schema.text(),
-        "references": references,
-    })
+    let reference =
+        |r: &Reference| SchemaReference { name: r.name.clone(), subject: r.subject.clone(), version: r.version };
+    Shown {
+        subject: version.subject.clone(),
+        version: version.version,
+        id: version.registered.id,
+        schema: schema.text().to_owned(),
+        references: schema.references().iter().map(reference).collect(),
+    }
 }
 
-/// POST `/api/v1/schemas/{subject}/versions`.
+/// Register a schema
+///
+/// The same schema again answers its version. One that breaks the subject's compatibility level is refused, with one
+/// item for each difference. Topics use it for the next event.
+#[utoipa::path(
+    post, path = "/api/v1/schemas/{subject}/versions", operation_id = "registerSchema", tag = "schemas",
+    params(("subject" = String, Path, description = "Subject; that of a topic is `<topic>-value` unless configured.")),
+    request_body = NewSchema,
+    responses((status = 201, description = "It is registered.", body = Made), OfNewVersion)
+)]
 pub(super) async fn register(
     State(app): State<Arc<App>>,
     Param(subject): Param,
@@ -114,10 +193,17 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     let (text, references) = body(&app, request).await?;
     let version = app.deps.registry.register(&subject, &text, &references).await.map_err(registry_problem)?;
-    reply::json(StatusCode::CREATED, &json!({"id": version.registered.id, "version": version.version}))
+    reply::json(StatusCode::CREATED, &Made { id: version.registered.id, version: version.version })
 }
 
-/// POST `/api/v1/schemas/{subject}/compatibility`: the same, without registering it.
+/// Try a schema
+///
+/// Says what would refuse it as the next version; nothing is registered.
+#[utoipa::path(
+    post, path = "/api/v1/schemas/{subject}/compatibility", operation_id = "checkSchema", tag = "schemas",
+    params(("subject" = String, Path, description = "Subject.")), request_body = NewSchema,
+    responses((status = 200, description = "Whether a registration would be taken.", body = Compatible), OfCompatibility)
+)]
 pub(super) async fn check(
     State(app): State<Arc<App>>,
     Param(subject): Param,
@@ -125,7 +211,7 @@ pub(super) async fn check(
 ) -> Result<Response, Problem> {
     let (text, references) = body(&app, request).await?;
     let differences = app.deps.registry.check(&subject, &text, &references).await.map_err(registry_problem)?;
-    reply::json(StatusCode::OK, &json!({"compatible": differences.is_empty(), "differences": differences}))
+    reply::json(StatusCode::OK, &Compatible { compatible: differences.is_empty(), differences })
 }
 
 async fn body(app: &Arc<App>, request: Request) -> Result<(String, Vec<Reference>), Problem> {

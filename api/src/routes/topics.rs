@@ -9,7 +9,7 @@ use axum::{
 use forebay_broker::{LogError, TopicInfo, TopicPartition, TopicSpec};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{
     reply::{self, Topic},
@@ -19,34 +19,81 @@ use crate::{
     config::DEFAULT_PARTITIONS,
     names,
     negotiate::{self, JSON},
-    problem::{Code, ErrorItem, Problem},
+    problem::{
+        Code, ErrorItem, Problem,
+        answers::{OfNewTopic, OfTopic, OfTopics},
+    },
     query::Query,
     state::App,
     topics::log_problem,
 };
 
-/// Body of POST `/api/v1/topics`.
-#[derive(Debug, Deserialize)]
+/// A topic to be made.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewTopic {
+pub(super) struct NewTopic {
+    #[schema(max_length = 249, pattern = "^[A-Za-z0-9._-]+$", example = "orders")]
     name: String,
+    /// 4 unless given.
+    #[schema(minimum = 1, maximum = 10_000)]
     partitions: Option<i32>,
+    /// Settings of the log by their names in Kafka, such as `retention.ms`.
     #[serde(default)]
     config: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Partition {
+/// A topic.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Topic)]
+pub(super) struct Summary {
+    name: String,
+    /// The log's own, if it has one. Another topic of the same name has another.
+    id: Option<String>,
+    partitions: i32,
+    /// What was set for it.
+    config: BTreeMap<String, String>,
+}
+
+/// All topics.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Topics)]
+pub(super) struct List {
+    topics: Vec<Summary>,
+}
+
+/// A topic and how far its partitions reach.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TopicDetails)]
+pub(super) struct Details {
+    #[serde(flatten)]
+    summary: Summary,
+    watermarks: Vec<Watermarks>,
+}
+
+/// How far a partition reaches.
+#[derive(Debug, Serialize, ToSchema)]
+struct Watermarks {
     partition: i32,
+    /// The first offset that is kept.
     low_watermark: i64,
+    /// The offset that the next record gets.
     high_watermark: i64,
 }
 
-fn summary(topic: &TopicInfo) -> serde_json::Value {
-    json!({"name": &*topic.name, "id": topic.id.as_deref(), "partitions": topic.partitions, "config": topic.config})
+fn summary(topic: &TopicInfo) -> Summary {
+    Summary {
+        name: topic.name.to_string(),
+        id: topic.id.as_deref().map(str::to_owned),
+        partitions: topic.partitions,
+        config: topic.config.clone(),
+    }
 }
 
-/// GET `/api/v1/topics`.
+/// All topics
+#[utoipa::path(
+    get, path = "/api/v1/topics", operation_id = "listTopics", tag = "topics",
+    responses((status = 200, description = "The topics, sorted by name.", body = List), OfTopics)
+)]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -55,11 +102,14 @@ pub(super) async fn list(
     negotiate::accept(&headers, &[JSON])?;
     Query::parse(query.as_deref()).finish()?;
     let topics = app.deps.log.topics().await.map_err(log_problem)?;
-    let topics: Vec<_> = topics.iter().map(summary).collect();
-    reply::json(StatusCode::OK, &json!({"topics": topics}))
+    reply::json(StatusCode::OK, &List { topics: topics.iter().map(summary).collect() })
 }
 
-/// GET `/api/v1/topics/{topic}`.
+/// One topic
+#[utoipa::path(
+    get, path = "/api/v1/topics/{topic}", operation_id = "showTopic", tag = "topics", params(Topic),
+    responses((status = 200, description = "The topic and its partitions.", body = Details), OfTopic)
+)]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Topic(name): Topic,
@@ -73,14 +123,19 @@ pub(super) async fn show(
     for partition in 0..topic.partitions {
         let part = TopicPartition::new(topic.name.clone(), partition);
         let marks = app.deps.log.watermarks(&part).await.map_err(log_problem)?;
-        watermarks.push(Partition { partition, low_watermark: marks.low, high_watermark: marks.high });
+        watermarks.push(Watermarks { partition, low_watermark: marks.low, high_watermark: marks.high });
     }
-    let mut body = summary(&topic);
-    body["watermarks"] = json!(watermarks);
-    reply::json(StatusCode::OK, &body)
+    reply::json(StatusCode::OK, &Details { summary: summary(&topic), watermarks })
 }
 
-/// POST `/api/v1/topics`.
+/// Make a topic
+#[utoipa::path(
+    post, path = "/api/v1/topics", operation_id = "createTopic", tag = "topics", request_body = NewTopic,
+    responses(
+        (status = 201, description = "It is made.", body = Summary, headers(("Location" = String, description = "Its path."))),
+        OfNewTopic,
+    )
+)]
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     request::check(&parts, |_| ())?;

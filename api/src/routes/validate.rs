@@ -7,16 +7,42 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     events,
     reply::{self, Topic},
     request,
 };
-use crate::{encoders::Effects, problem::Problem, publish::Publish, state::App};
+use crate::{
+    encoders::Effects,
+    problem::{Problem, answers::OfDryRun},
+    publish::Publish,
+    state::App,
+};
 
-/// POST `/api/v1/events/{topic}/validate`.
+/// The answer for an event that a publish would take.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Valid {
+    /// Always true: anything else is a problem.
+    valid: bool,
+}
+
+/// Check an event without publishing it
+///
+/// The answer is `{"valid":true}`, or exactly the 422 that a publish would give. Nothing is stored.
+#[utoipa::path(
+    post, path = "/api/v1/events/{topic}/validate", operation_id = "validate", tag = "events",
+    params(
+        Topic,
+        ("schema_id" = Option<u32>, Query, minimum = 1,
+            description = "Check against this schema, which must belong to the topic's subject."),
+        ("Event-Key" = Option<String>, Header, description = "The key that the record would have."),
+    ),
+    request_body(content = ref("#/components/schemas/Event"), content_type = "application/json", description = "One event."),
+    responses((status = 200, description = "A publish would store it.", body = Valid), OfDryRun)
+)]
 pub(super) async fn validate(
     State(app): State<Arc<App>>,
     Topic(topic): Topic,
@@ -34,7 +60,7 @@ pub(super) async fn validate(
         context: request::context(&parts)?,
     };
     match app.publisher.check(&publish, Effects::None).await?.into_refusal() {
-        None => reply::json(StatusCode::OK, &json!({"valid": true})),
+        None => reply::json(StatusCode::OK, &Valid { valid: true }),
         Some((event_id, problem)) => Ok(problem.refuse(event_id.map(|id| id.into_owned()), None)),
     }
 }

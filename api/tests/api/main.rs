@@ -6,6 +6,8 @@ mod admin;
 mod backpressure;
 mod bodies;
 mod connections;
+mod contract;
+mod docs;
 mod drain;
 mod limits;
 mod logs;

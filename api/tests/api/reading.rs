@@ -94,6 +94,7 @@ async fn parameters_and_limits_of_latest() {
         ("partition=-1", 422),
         ("limits=1", 422),
         ("partition=77", 404),
+        ("partition=2147483647", 404),
     ] {
         let answer = service.get(&format!("/api/v1/events/t/latest?{query}")).await;
         assert_eq!(answer.status, status, "{query}: {}", answer.text);

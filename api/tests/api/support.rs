@@ -119,7 +119,14 @@ impl Service {
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
-        send(&self.client, self.address, method, path, headers, body.into()).await
+        let answer = send(&self.client, self.address, method, path, headers, body.into()).await;
+        crate::contract::check(method, path, &answer);
+        answer
+    }
+
+    /// The same for what the document does not know.
+    pub async fn send_unchecked(&self, method: &str, path: &str) -> Answer {
+        send(&self.client, self.address, method, path, &[], Vec::new()).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,185 @@
+//! The document as it is now: rebuilt when topics or schemas change, at most once a second, and served as bytes.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use forebay_avro::{
+    event::DEFAULT_ENVELOPE,
+    registry::{RegistryError, Version},
+    schema::Schema,
+};
+use futures_util::{StreamExt, stream};
+use http::HeaderValue;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::topics::{self, MAX_TOPICS, Topic};
+use crate::{
+    config::{DEFAULT_KEY_POINTERS, MissingSchema, Settings, TopicSettings},
+    encoders::{registry_problem, version_for},
+    names,
+    problem::{Code, Problem},
+    state::App,
+    topics::log_problem,
+};
+
+/// Between two looks at what topics and schemas there are (fixed).
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A look that takes longer is given up (fixed): the document stays as it was.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Schemas asked for at a time (fixed).
+const LOOKUPS: usize = 16;
+
+/// A document as it is sent.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub bytes: Bytes,
+    /// Strong: other bytes, another tag.
+    pub etag: HeaderValue,
+}
+
+/// The current document. Whoever asks while it is rebuilt waits for that, and nobody builds it twice.
+#[derive(Default)]
+pub(crate) struct Live(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    looked: Option<Instant>,
+    seen: Option<Seen>,
+    rendered: Option<Arc<Rendered>>,
+}
+
+/// What a document was made of.
+#[derive(Clone, Default)]
+struct Seen {
+    topics: Vec<SeenTopic>,
+    /// Topics beyond the limit.
+    more: usize,
+}
+
+#[derive(Clone)]
+struct SeenTopic {
+    name: Arc<str>,
+    settings: TopicSettings,
+    /// `None`: the default envelope.
+    version: Option<Arc<Version>>,
+}
+
+impl Seen {
+    fn is_like(&self, other: &Self) -> bool {
+        let key = |topic: &SeenTopic| topic.version.as_ref().map(|version| (version.version, version.registered.id));
+        self.more == other.more
+            && self.topics.len() == other.topics.len()
+            && self.topics.iter().zip(&other.topics).all(|(a, b)| a.name == b.name && key(a) == key(b))
+    }
+}
+
+impl Live {
+    /// The whole document. If log or registry can't be asked, it is the last one.
+    pub(crate) async fn current(&self, app: &App) -> Result<Arc<Rendered>, Problem> {
+        let mut state = self.0.lock().await;
+        if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            match tokio::time::timeout(LOOK_WITHIN, look(app)).await {
+                Ok(Ok(seen)) if state.seen.as_ref().is_some_and(|old| old.is_like(&seen)) => {}
+                Ok(Ok(seen)) => {
+                    state.rendered = Some(build(app.settings.clone(), seen.clone()).await?);
+                    state.seen = Some(seen);
+                }
+                Ok(Err(problem)) => {
+                    tracing::debug!(reason = %problem.detail, "The document can't follow topics and schemas.")
+                }
+                Err(_) => tracing::debug!("The document can't follow topics and schemas: no answer in time."),
+            }
+            state.looked = Some(Instant::now());
+        }
+        match &state.rendered {
+            Some(rendered) => Ok(rendered.clone()),
+            // Not kept: the next look may see more.
+            None => build(app.settings.clone(), Seen::default()).await,
+        }
+    }
+
+    /// The document with one topic's own operation.
+    pub(crate) async fn of_topic(&self, app: &App, name: &str) -> Result<Arc<Rendered>, Problem> {
+        app.deps.log.topic(name).await.map_err(log_problem)?;
+        if names::check_topic(name).is_err() || !names::is_writable(name, &app.settings.dlq.topic) {
+            return Err(Problem::new(Code::Forbidden, "The topic is written by the service itself."));
+        }
+        let topic = find(app, name.into()).await?;
+        build(app.settings.clone(), Seen { topics: vec![topic], more: 0 }).await
+    }
+}
+
+/// The topics that take events, and their schemas.
+async fn look(app: &App) -> Result<Seen, Problem> {
+    let topics = app.deps.log.topics().await.map_err(log_problem)?;
+    let writable = |name: &str| names::check_topic(name).is_ok() && names::is_writable(name, &app.settings.dlq.topic);
+    let mut names: Vec<Arc<str>> =
+        topics.iter().map(|topic| Arc::from(&*topic.name)).filter(|name| writable(name)).collect();
+    names.sort();
+    let more = names.len().saturating_sub(MAX_TOPICS);
+    names.truncate(MAX_TOPICS);
+    let found = stream::iter(names).map(|name| find(app, name)).buffered(LOOKUPS);
+    let found: Vec<Result<SeenTopic, Problem>> = found.collect().await;
+    // A topic without a usable schema is one that only the general path describes.
+    let away =
+        |found: &Result<SeenTopic, Problem>| matches!(found, Err(problem) if problem.code == Code::RegistryUnavailable);
+    if let Some(Err(problem)) = found.iter().find(|found| away(found)) {
+        return Err(problem.clone());
+    }
+    Ok(Seen { topics: found.into_iter().flatten().collect(), more })
+}
+
+async fn find(app: &App, name: Arc<str>) -> Result<SeenTopic, Problem> {
+    let settings = app.settings.topic(&name);
+    let version = match version_for(&*app.deps.registry, &settings).await {
+        Ok(version) => Some(version),
+        Err(RegistryError::UnknownSubject(_)) if settings.missing_schema == MissingSchema::Envelope => None,
+        Err(error) => return Err(registry_problem(error)),
+    };
+    Ok(SeenTopic { name, settings, version })
+}
+
+/// Describing schemas of thousands of fields takes a while: not on a thread that answers requests.
+async fn build(settings: Arc<Settings>, seen: Seen) -> Result<Arc<Rendered>, Problem> {
+    let built = tokio::task::spawn_blocking(move || render(&whole(&settings, &seen)));
+    built.await.map_err(|_| Problem::new(Code::Internal, "The document can't be made."))?.map(Arc::new)
+}
+
+fn whole(settings: &Settings, seen: &Seen) -> Value {
+    let envelope = Schema::parse(DEFAULT_ENVELOPE, &[]).ok();
+    let keys: Vec<Vec<String>> = seen.topics.iter().map(|topic| key_pointers(&topic.settings)).collect();
+    let topics = seen.topics.iter().zip(&keys).filter_map(|(topic, key)| {
+        let version = topic.version.as_deref();
+        Some(Topic {
+            name: &topic.name,
+            subject: &topic.settings.subject,
+            registered: version.map(|version| (version.version, version.registered.id)),
+            schema: version.map(|version| &version.registered.schema).or(envelope.as_ref())?,
+            options: settings.event_options(&topic.settings),
+            key,
+        })
+    });
+    let mut document = super::document();
+    topics::add(&mut document, topics);
+    topics::mention(&mut document, seen.more);
+    document
+}
+
+/// Where the key must stand, if the topic wants one.
+fn key_pointers(settings: &TopicSettings) -> Vec<String> {
+    match &settings.key {
+        Some(key) => key.clone(),
+        None if settings.key_required => DEFAULT_KEY_POINTERS.map(str::to_owned).into(),
+        None => Vec::new(),
+    }
+}
+
+fn render(document: &Value) -> Result<Rendered, Problem> {
+    let failed = || Problem::new(Code::Internal, "The document can't be written.");
+    let bytes = Bytes::from(serde_json::to_vec(document).map_err(|_| failed())?);
+    let digest: String = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let etag = HeaderValue::try_from(format!("\"{digest}\"")).map_err(|_| failed())?;
+    Ok(Rendered { bytes, etag })
+}
