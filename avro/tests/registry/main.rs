@@ -7,3 +7,4 @@ mod faults;
 mod memory;
 mod recorded;
 mod support;
+mod tls;
