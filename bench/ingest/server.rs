@@ -45,7 +45,11 @@ fn open(log: &str, scratch: &std::path::Path) -> Result<(Arc<dyn Log>, Arc<dyn R
         "local" => {
             let url = Some(format!("local://{}", scratch.display()));
             let broker = BrokerOptions { url, ..Default::default() }.settings()?;
-            let log = LocalLog::open(LocalSettings::new(&broker, ProducerOptions::default().settings()?))?;
+            let log = LocalLog::open(LocalSettings::new(
+                scratch.to_owned(),
+                &broker,
+                ProducerOptions::default().settings(&broker.url)?,
+            ))?;
             let store = log.registry_store();
             Ok((log, store))
         }

@@ -50,7 +50,12 @@ fn open(dir: &Path) -> Result<Arc<LocalLog>, LogError> {
         cache_bytes: 8 << 20,
         retention_check: Duration::from_secs(60),
         min_free_bytes: 0,
-        producer: ProducerSettings { queue_bytes: 8 << 20, queue_records: 10_000, record_bytes: 1_000_000 },
+        producer: ProducerSettings {
+            queue_bytes: 8 << 20,
+            queue_records: 10_000,
+            linger: Duration::ZERO,
+            record_bytes: 1_000_000,
+        },
     })
 }
 

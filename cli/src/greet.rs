@@ -77,17 +77,19 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
 
 /// Where the log is.
 pub fn log(config: &Config) -> String {
-    let BrokerUrl::Local(dir) = &config.broker.url;
-    format!("local, in {}", dir.display())
+    match &config.broker.url {
+        BrokerUrl::Local(dir) => format!("local, in {}", dir.display()),
+        kafka @ BrokerUrl::Kafka(_) => kafka.to_string(),
+    }
 }
 
 /// Where schemas are.
 pub fn registry(config: &Config) -> String {
-    match &config.registry {
-        RegistrySettings::Remote(remote) => remote.to_string(),
-        RegistrySettings::Embedded { .. } => {
-            let BrokerUrl::Local(dir) = &config.broker.url;
-            format!("embedded, in {}", dir.display())
+    match (&config.registry, config.local_log()) {
+        (RegistrySettings::Remote(remote), _) => remote.to_string(),
+        (RegistrySettings::Embedded { .. }, Some(log)) => format!("embedded, in {}", log.display()),
+        (RegistrySettings::Embedded { .. }, None) => {
+            format!("embedded, in {}", config.registry_dir().display())
         }
     }
 }

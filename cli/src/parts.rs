@@ -1,10 +1,10 @@
 //! The parts of a running system, opened in their order: the log, then the registry, which lives in it or elsewhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use forebay_api::ServeError;
 use forebay_avro::registry::{Embedded, Registry, RegistryError, RegistryStore, Remote, config::RegistrySettings};
-use forebay_broker::{Log, LogError};
+use forebay_broker::{Log, LogError, local::registry_store};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
@@ -29,20 +29,28 @@ pub struct Parts {
 /// Opens the log and the registry.
 pub async fn open(config: &Config) -> Result<Parts, Failure> {
     let opened = forebay_broker::open(&config.broker, config.producer).await.map_err(not_opened)?;
-    let settings = config.registry.clone();
-    let registry = tokio::task::spawn_blocking(move || registry(&settings, opened.registry_store)).await;
-    let registry = registry.map_err(Failure::error)?.map_err(|error| match error {
-        RegistryError::Invalid(text) => Failure::usage(text),
-        error => Failure::error(error),
-    })?;
-    Ok(Parts { log: opened.log, registry })
+    let (settings, dir) = (config.registry.clone(), config.registry_dir());
+    let opening = tokio::task::spawn_blocking(move || registry(&settings, opened.registry_store, &dir));
+    Ok(Parts { log: opened.log, registry: opening.await.map_err(Failure::error)?? })
 }
 
-/// The registry of the settings. One that is elsewhere need not answer yet. Blocks.
-fn registry(settings: &RegistrySettings, store: Arc<dyn RegistryStore>) -> Result<Arc<dyn Registry>, RegistryError> {
+/// The registry of the settings: the embedded one in its log, or beside a log that has no place for it. One that is
+/// elsewhere need not answer yet. Blocks.
+fn registry(
+    settings: &RegistrySettings,
+    store: Option<Arc<dyn RegistryStore>>,
+    dir: &Path,
+) -> Result<Arc<dyn Registry>, Failure> {
+    let told = |error| match error {
+        RegistryError::Invalid(text) => Failure::usage(text),
+        error => Failure::error(error),
+    };
     Ok(match settings {
-        RegistrySettings::Embedded { .. } => Arc::new(Embedded::open(store)?),
-        RegistrySettings::Remote(remote) => Arc::new(Remote::open(remote)?),
+        RegistrySettings::Embedded { .. } => {
+            let store = store.map_or_else(|| registry_store(dir).map_err(not_opened), Ok)?;
+            Arc::new(Embedded::open(store).map_err(told)?)
+        }
+        RegistrySettings::Remote(remote) => Arc::new(Remote::open(remote).map_err(told)?),
     })
 }
 

@@ -118,7 +118,12 @@ fn case(point: &str, pass: u64) {
 }
 
 async fn open(dir: &Path) -> World {
-    let producer = ProducerSettings { queue_bytes: 64 << 20, queue_records: 100_000, record_bytes: 1_000_000 };
+    let producer = ProducerSettings {
+        queue_bytes: 64 << 20,
+        queue_records: 100_000,
+        linger: Duration::ZERO,
+        record_bytes: 1_000_000,
+    };
     let log = LocalLog::open(LocalSettings {
         dir: dir.join("log"),
         group_commit: Duration::from_millis(1),

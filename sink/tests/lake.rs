@@ -14,7 +14,12 @@ use forebay_sink::{config::ConnectorOptions, connector::Connector, status::State
 use support::*;
 
 fn local(dir: &Path) -> Arc<LocalLog> {
-    let producer = ProducerSettings { queue_bytes: 64 << 20, queue_records: 100_000, record_bytes: 1_000_000 };
+    let producer = ProducerSettings {
+        queue_bytes: 64 << 20,
+        queue_records: 100_000,
+        linger: Duration::ZERO,
+        record_bytes: 1_000_000,
+    };
     LocalLog::open(LocalSettings {
         dir: dir.to_owned(),
         group_commit: Duration::from_millis(1),

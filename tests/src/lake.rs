@@ -63,9 +63,11 @@ pub async fn gather(dir: &Path, evidence: &mut Evidence) -> Result<()> {
             Err(error) => evidence.torn.push(format!("{}: {error}", file.display())),
         }
     }
-    let url = Some(format!("local://{}", dir.join("data/log").display()));
-    let broker = BrokerOptions { url, ..Default::default() }.settings()?;
-    let log = LocalLog::open(LocalSettings::new(&broker, ProducerOptions::default().settings()?))?;
+    let place = dir.join("data/log");
+    let broker =
+        BrokerOptions { url: Some(format!("local://{}", place.display())), ..Default::default() }.settings()?;
+    let producer = ProducerOptions::default().settings(&broker.url)?;
+    let log = LocalLog::open(LocalSettings::new(place, &broker, producer))?;
     for partition in 0..log.topic(TOPIC).await?.partitions {
         records(&*log, partition, &mut evidence.in_topic).await?;
     }

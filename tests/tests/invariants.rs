@@ -108,6 +108,13 @@ fn heavy_families_stand_once_in_the_lock() {
 }
 
 #[test]
+fn unsafe_code_stands_in_one_place() {
+    let found = offenders(LIBRARIES, &["unsafe"], &[]);
+    let found: Vec<_> = found.iter().filter(|place| !place.starts_with("broker/src/kafka/native/")).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
 fn every_crate_inherits_the_lints() {
     for package in metadata().workspace_packages() {
         let text = fs::read_to_string(&package.manifest_path).unwrap();

@@ -14,13 +14,13 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Dura
 use async_trait::async_trait;
 
 use crate::{
-    Assigned, Consumer, GroupSpec, Headers, Log, NewRecord, Offset, Polled, Receipt, Record, TopicPartition, TopicSpec,
-    config::ProducerSettings,
+    Assigned, Consumer, GroupSpec, Headers, Log, NewRecord, Offset, Polled, Receipt, Record, TopicInfo, TopicPartition,
+    TopicSpec, config::ProducerSettings,
 };
 
 /// How the logs under test are to be made.
 pub const LIMITS: ProducerSettings =
-    ProducerSettings { queue_bytes: 8 << 20, queue_records: 5_000, record_bytes: 100_000 };
+    ProducerSettings { queue_bytes: 8 << 20, queue_records: 5_000, linger: Duration::ZERO, record_bytes: 100_000 };
 /// Longest a case may take.
 const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest anything awaited may take.
@@ -35,6 +35,14 @@ pub trait Subject: Send {
     async fn reopen(&mut self);
     /// Takes records away from the middle of a partition but leaves their offsets; false if this log can't.
     async fn compact(&self, part: &TopicPartition, offsets: Vec<Offset>) -> bool;
+    /// Settings of a topic under which retention works on little data.
+    fn small_segments(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+    /// A consumer reads ahead of its polls, one partition before the other.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
 }
 
 type Case = for<'a> fn(&'a mut dyn Subject) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -91,17 +99,19 @@ cases! {
     hands::setting_offsets_waits_for_a_last_commit,
 }
 
-/// Runs every case, each on a log of its own.
+/// Runs every case, each on a log of its own, and panics with all that failed.
 pub async fn run<S: Subject + 'static, F: Future<Output = S>>(make: impl Fn() -> F) {
+    let mut failed = Vec::new();
     for (name, case) in CASES {
         let mut subject = make().await;
         let run = tokio::spawn(async move { tokio::time::timeout(CASE_TIMEOUT, case(&mut subject)).await });
         match run.await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => panic!("case {name} took longer than {CASE_TIMEOUT:?}"),
-            Err(error) => panic!("case {name} failed: {error}"),
+            Ok(Err(_)) => failed.push(format!("{name} took longer than {CASE_TIMEOUT:?}")),
+            Err(error) => failed.push(format!("{name}: {error}")),
         }
     }
+    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), CASES.len(), failed.join("\n"));
 }
 
 async fn topic(log: &Arc<dyn Log>, name: &str, partitions: i32) {
@@ -111,6 +121,12 @@ async fn topic(log: &Arc<dyn Log>, name: &str, partitions: i32) {
 async fn topic_with(log: &Arc<dyn Log>, name: &str, partitions: i32, config: &[(&str, &str)]) {
     let config: BTreeMap<_, _> = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     log.create_topic(&TopicSpec { name: name.to_owned(), partitions, config }).await.unwrap();
+}
+
+/// All topics but those that a cluster keeps for itself.
+async fn topics(log: &Arc<dyn Log>) -> Vec<TopicInfo> {
+    let all = log.topics().await.unwrap();
+    all.into_iter().filter(|info| !["__consumer_offsets", "__transaction_state"].contains(&&*info.name)).collect()
 }
 
 fn record(topic: &str, partition: i32, value: impl Into<String>) -> NewRecord {

@@ -37,7 +37,7 @@ use self::state::Shared;
 use crate::{
     Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
     Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
-    config::{BrokerSettings, BrokerUrl, ProducerSettings},
+    config::{BrokerSettings, ProducerSettings},
     group::Coordinator,
     partition::Sticky,
     sync::{lock, read as read_lock},
@@ -61,11 +61,10 @@ pub struct LocalSettings {
 }
 
 impl LocalSettings {
-    /// From the resolved `broker:` and `producer:` of the configuration.
-    pub fn new(broker: &BrokerSettings, producer: ProducerSettings) -> Self {
-        let BrokerUrl::Local(dir) = &broker.url;
+    /// Of the log in `dir`, from the resolved `broker:` and `producer:` of the configuration.
+    pub fn new(dir: PathBuf, broker: &BrokerSettings, producer: ProducerSettings) -> Self {
         Self {
-            dir: dir.clone(),
+            dir,
             group_commit: broker.group_commit,
             cache_bytes: broker.cache_bytes,
             retention_check: broker.retention_check,

@@ -12,7 +12,12 @@ pub(super) fn settings(dir: &Path) -> LocalSettings {
         cache_bytes: 8 << 20,
         retention_check: Duration::from_millis(20),
         min_free_bytes: 0,
-        producer: ProducerSettings { queue_bytes: 8 << 20, queue_records: 10_000, record_bytes: 1_000_000 },
+        producer: ProducerSettings {
+            queue_bytes: 8 << 20,
+            queue_records: 10_000,
+            linger: Duration::ZERO,
+            record_bytes: 1_000_000,
+        },
     }
 }
 
@@ -129,10 +134,10 @@ async fn the_configuration_opens_it() {
     let dir = tempfile::tempdir().unwrap();
     let url = Some(format!("local://{}/log", dir.path().display()));
     let broker = crate::config::BrokerOptions { url, ..Default::default() }.settings().unwrap();
-    let producer = crate::config::ProducerOptions::default().settings().unwrap();
+    let producer = crate::config::ProducerOptions::default().settings(&broker.url).unwrap();
     let opened = crate::open(&broker, producer).await.unwrap();
     opened.log.health().await.unwrap();
-    opened.registry_store.write(&[(b"k".to_vec(), Some(b"v".to_vec()))]).unwrap();
+    opened.registry_store.unwrap().write(&[(b"k".to_vec(), Some(b"v".to_vec()))]).unwrap();
     opened.log.close().await.unwrap();
     assert!(matches!(opened.log.health().await, Err(LogError::Closed)));
 }

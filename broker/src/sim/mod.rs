@@ -52,7 +52,12 @@ pub struct SimSettings {
 
 impl Default for SimSettings {
     fn default() -> Self {
-        let producer = ProducerSettings { queue_bytes: 64 << 20, queue_records: 100_000, record_bytes: 1_000_000 };
+        let producer = ProducerSettings {
+            queue_bytes: 64 << 20,
+            queue_records: 100_000,
+            linger: Duration::ZERO,
+            record_bytes: 1_000_000,
+        };
         Self { seed: 0, latency: Duration::from_millis(2), producer }
     }
 }

@@ -48,8 +48,15 @@ pub struct Config {
 impl Config {
     /// The directory of the embedded log, if the log is that one.
     pub fn local_log(&self) -> Option<&Path> {
-        let BrokerUrl::Local(dir) = &self.broker.url;
-        Some(dir)
+        match &self.broker.url {
+            BrokerUrl::Local(dir) => Some(dir),
+            BrokerUrl::Kafka(_) => None,
+        }
+    }
+
+    /// The directory of an embedded registry that has no place in the log.
+    pub fn registry_dir(&self) -> PathBuf {
+        self.data_dir.join("registry")
     }
 }
 
@@ -69,14 +76,14 @@ pub enum LogFormat {
 pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (String, String)> {
     let base = base(file).map_err(|error| ("data_dir".to_owned(), error.to_string()))?;
     let data_dir = clean(&base.join(options.data_dir.as_deref().unwrap_or(Path::new("forebay-data"))));
-    let told = |e: ConfigError| (e.key.to_owned(), e.problem);
+    let told = |e: ConfigError| (e.key, e.problem);
     let broker = broker(&options, &base, &data_dir).map_err(told)?;
     let registry = options.registry.settings(&base).map_err(|e| (e.key.to_owned(), e.problem))?;
-    let producer = options.producer.settings().map_err(told)?;
+    let producer = options.producer.settings(&broker.url).map_err(told)?;
     let dlq = options.dlq.settings().map_err(told)?;
     let around = forebay_api::config::Surroundings {
         base: &base,
-        local_log: true,
+        local_log: matches!(broker.url, BrokerUrl::Local(_)),
         record_bytes: producer.record_bytes,
         dlq_topic: &dlq.topic,
     };
@@ -102,9 +109,10 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
 
 fn broker(options: &FileOptions, base: &Path, data_dir: &Path) -> Result<BrokerSettings, ConfigError> {
     let mut broker = options.broker.settings()?;
-    let BrokerUrl::Local(dir) = &broker.url;
-    let dir = if options.broker.url.is_some() { clean(&base.join(dir)) } else { data_dir.join("log") };
-    broker.url = BrokerUrl::Local(dir);
+    if let BrokerUrl::Local(dir) = &broker.url {
+        let dir = if options.broker.url.is_some() { clean(&base.join(dir)) } else { data_dir.join("log") };
+        broker.url = BrokerUrl::Local(dir);
+    }
     Ok(broker)
 }
 

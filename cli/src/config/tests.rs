@@ -10,8 +10,10 @@ fn read(text: &str) -> Result<Config, Problem> {
 }
 
 fn log_dir(config: &Config) -> PathBuf {
-    let BrokerUrl::Local(dir) = &config.broker.url;
-    dir.clone()
+    match &config.broker.url {
+        BrokerUrl::Local(dir) => dir.clone(),
+        BrokerUrl::Kafka(servers) => panic!("{servers} is no directory"),
+    }
 }
 
 #[test]

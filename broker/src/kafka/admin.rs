@@ -1,0 +1,311 @@
+//! Topics, identities, offsets of groups: questions to the cluster, off the runtime's threads.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use rdkafka::{
+    TopicPartitionList,
+    admin::{AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
+    error::RDKafkaErrorCode,
+    metadata::Metadata,
+};
+use tokio::time::Instant;
+
+use super::{
+    client::{ASK_TIMEOUT, Context, refused, unavailable},
+    native::{self, Element, TopicDescription},
+};
+use crate::{Committed, LogError, TopicInfo, TopicPartition, TopicSpec, topic};
+
+/// Replicas of a topic, where the cluster has so many brokers.
+const REPLICAS: i32 = 3;
+/// How often the cluster is asked whether a change has arrived.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Asks the cluster. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Admin(Arc<AdminClient<Context>>);
+
+impl Admin {
+    pub fn new(client: AdminClient<Context>) -> Self {
+        Self(Arc::new(client))
+    }
+
+    /// Runs a call that waits where it may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&AdminClient<Context>) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let admin = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || call(&admin)).await {
+            Ok(result) => result,
+            Err(error) => Err(LogError::Unavailable(format!("a question to the cluster was cut off: {error}"))),
+        }
+    }
+
+    /// The cluster's id; [`LogError::Unavailable`] if no broker tells it in time.
+    pub async fn cluster_id(&self, wait: Duration) -> Result<String, LogError> {
+        self.blocking(move |admin| {
+            // The metadata says why, if nobody answers.
+            admin.inner().fetch_metadata(Some(""), wait).map_err(|error| unavailable(&error))?;
+            let told = admin.inner().fetch_cluster_id(wait);
+            told.ok_or_else(|| LogError::Unavailable("no broker told the cluster's id".to_owned()))
+        })
+        .await
+    }
+
+    /// Whether any broker answers.
+    pub async fn ping(&self, wait: Duration) -> Result<(), LogError> {
+        self.blocking(move |admin| {
+            native::drain(admin.inner());
+            admin.inner().fetch_metadata(Some(""), wait).map_err(|error| unavailable(&error)).map(drop)
+        })
+        .await
+    }
+
+    async fn metadata(&self) -> Result<Metadata, LogError> {
+        self.blocking(|admin| admin.inner().fetch_metadata(None, ASK_TIMEOUT).map_err(|error| unavailable(&error)))
+            .await
+    }
+
+    /// Names of all topics.
+    pub async fn names(&self) -> Result<Vec<String>, LogError> {
+        Ok(self.metadata().await?.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
+    async fn describe(&self, names: Vec<String>) -> Result<Vec<TopicDescription>, LogError> {
+        self.blocking(move |admin| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            native::describe_topics(admin.inner(), &names, ASK_TIMEOUT).map_err(|why| refused(&why))
+        })
+        .await
+    }
+
+    /// Settings that were given to topics, by name.
+    async fn configs(&self, names: &[String]) -> Result<BTreeMap<String, BTreeMap<String, String>>, LogError> {
+        let specs: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
+        let answers = self.0.describe_configs(&specs, &options).await.map_err(|error| unavailable(&error))?;
+        let mut all = BTreeMap::new();
+        // In the order asked. A topic that went meanwhile, or whose settings we may not see, has none to tell.
+        for (name, answer) in names.iter().zip(answers) {
+            let Ok(resource) = answer else { continue };
+            let given = resource.entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+            all.insert(name.clone(), given.filter_map(|entry| Some((entry.name, entry.value?))).collect());
+        }
+        Ok(all)
+    }
+
+    /// The topics of these names that there are.
+    pub async fn infos(&self, names: Vec<String>) -> Result<Vec<TopicInfo>, LogError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut configs = self.configs(&names).await?;
+        let info = |found: TopicDescription| TopicInfo {
+            config: configs.remove(&found.name).unwrap_or_default(),
+            partitions: i32::try_from(found.partitions).unwrap_or(i32::MAX),
+            id: found.id.map(Into::into),
+            name: found.name.into(),
+        };
+        let described = self.describe(names).await?;
+        let mut infos: Vec<_> = described.into_iter().filter(|found| found.error.is_none()).map(info).collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(infos)
+    }
+
+    /// One topic.
+    pub async fn info(&self, name: &str) -> Result<TopicInfo, LogError> {
+        let found = match topic::check_name(name) {
+            Ok(()) => self.infos(vec![name.to_owned()]).await?.pop(),
+            Err(_) => None,
+        };
+        found.ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    /// Creates a topic with three replicas, or as many as there are brokers, and waits until it can be used.
+    pub async fn create(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
+        topic::check_name(&spec.name)?;
+        topic::check_partitions(spec.partitions)?;
+        let brokers = i32::try_from(self.metadata().await?.brokers().len()).unwrap_or(REPLICAS);
+        let mut new = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(brokers.clamp(1, REPLICAS)));
+        for (name, value) in &spec.config {
+            new = new.set(name, value);
+        }
+        let made = self.0.create_topics([&new], &self.options()).await.map_err(|error| unavailable(&error))?;
+        if let Some(Err((_, code))) = made.into_iter().next() {
+            return Err(match code {
+                RDKafkaErrorCode::TopicAlreadyExists => LogError::TopicExists(spec.name.clone()),
+                RDKafkaErrorCode::InvalidConfig => LogError::Invalid(format!(
+                    "the Kafka cluster knows no such topic setting, or not this value: {:?}",
+                    spec.config
+                )),
+                code => refused(&(code, String::new())),
+            });
+        }
+        self.until_partitions(&spec.name, spec.partitions).await
+    }
+
+    fn options(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(ASK_TIMEOUT)).operation_timeout(Some(ASK_TIMEOUT))
+    }
+
+    /// Waits until a topic has so many partitions, each with a leader. Brokers learn of it one after the other, and any of
+    /// them may be asked.
+    async fn until_partitions(&self, name: &str, partitions: i32) -> Result<TopicInfo, LogError> {
+        self.until(name, |metadata, name| {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            topic.is_some_and(|topic| topic.partitions().iter().all(|part| part.leader() >= 0))
+        })
+        .await?;
+        let deadline = Instant::now() + ASK_TIMEOUT;
+        loop {
+            match self.info(name).await {
+                Ok(info) if info.partitions >= partitions => return Ok(info),
+                Err(error) if !matches!(error, LogError::UnknownTopic(_)) => return Err(error),
+                _ if Instant::now() >= deadline => return Err(not_arrived(name)),
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    async fn until(&self, name: &str, arrived: impl Fn(&Metadata, &str) -> bool) -> Result<(), LogError> {
+        let deadline = Instant::now() + ASK_TIMEOUT;
+        while !arrived(&self.metadata().await?, name) {
+            if Instant::now() >= deadline {
+                return Err(not_arrived(name));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    pub async fn delete(&self, name: &str) -> Result<(), LogError> {
+        topic::check_name(name).map_err(|_| LogError::UnknownTopic(name.to_owned()))?;
+        let gone = self.0.delete_topics(&[name], &self.options()).await.map_err(|error| unavailable(&error))?;
+        match gone.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))) => Err(LogError::UnknownTopic(name.to_owned())),
+            Some(Err((_, code))) => Err(refused(&(code, String::new()))),
+            _ => self.until(name, |metadata, name| metadata.topics().iter().all(|topic| topic.name() != name)).await,
+        }
+    }
+
+    /// Raises the number of partitions.
+    pub async fn grow(&self, name: &str, partitions: i32) -> Result<TopicInfo, LogError> {
+        topic::check_partitions(partitions)?;
+        let now = self.info(name).await?;
+        if partitions < now.partitions {
+            return Err(LogError::Invalid(format!(
+                "topic {name} has {} partitions already: their number can't fall",
+                now.partitions
+            )));
+        }
+        if partitions > now.partitions {
+            let more = NewPartitions::new(name, usize::try_from(partitions).unwrap_or(1));
+            let grown =
+                self.0.create_partitions([&more], &self.options()).await.map_err(|error| unavailable(&error))?;
+            if let Some(Err((_, code))) = grown.into_iter().next() {
+                return Err(refused(&(code, String::new())));
+            }
+        }
+        self.until_partitions(name, partitions).await
+    }
+
+    /// First and next offset.
+    pub async fn bounds(&self, part: TopicPartition) -> Result<(i64, i64), LogError> {
+        self.blocking(move |admin| {
+            let asked = admin.inner().fetch_watermarks(&part.topic, part.partition, ASK_TIMEOUT);
+            asked.map_err(|error| match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownPartition,
+                ) => LogError::UnknownTopic(part.topic.to_string()),
+                _ => unavailable(&error),
+            })
+        })
+        .await
+    }
+
+    /// What a group has committed.
+    pub async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        let group = group.to_owned();
+        let listed = self
+            .blocking(move |admin| {
+                native::group_offsets(admin.inner(), &group, ASK_TIMEOUT).map_err(|why| refused(&why))
+            })
+            .await?;
+        Ok(listed.into_iter().filter_map(committed_of).collect())
+    }
+
+    /// Sets or forgets offsets of a group without members.
+    pub async fn set_committed(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, Option<Committed>)],
+    ) -> Result<(), LogError> {
+        topic::check_group(group)?;
+        let (mut set, mut forget) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let topics: BTreeMap<_, _> = offsets.iter().map(|(part, _)| (part.topic.to_string(), ())).collect();
+        let known = self.infos(topics.into_keys().collect()).await?;
+        for (part, committed) in offsets {
+            topic::check_committed(committed.as_ref())?;
+            let Some(_) = known.iter().find(|info| info.name == part.topic && info.partitions > part.partition) else {
+                return Err(LogError::UnknownTopic(part.topic.to_string()));
+            };
+            match committed {
+                Some(committed) => put(&mut set, part, committed)?,
+                None => drop(forget.add_partition(&part.topic, part.partition)),
+            }
+        }
+        let group = group.to_owned();
+        self.blocking(move |admin| {
+            let mut answers = Vec::new();
+            if set.count() > 0 {
+                let asked = native::alter_group_offsets(admin.inner(), &group, &set, ASK_TIMEOUT);
+                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
+            }
+            if forget.count() > 0 {
+                let asked = native::delete_group_offsets(admin.inner(), &group, &forget, ASK_TIMEOUT);
+                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
+            }
+            match answers.into_iter().find_map(|answer| answer.error) {
+                Some(code) => Err(not_empty(&group, &(code, String::new()))),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+fn not_arrived(topic: &str) -> LogError {
+    LogError::Unavailable(format!("the change of topic {topic} has not reached all brokers yet"))
+}
+
+fn not_empty(group: &str, why: &(RDKafkaErrorCode, String)) -> LogError {
+    match why.0 {
+        RDKafkaErrorCode::UnknownMemberId
+        | RDKafkaErrorCode::NonEmptyGroup
+        | RDKafkaErrorCode::GroupSubscribedToTopic
+        | RDKafkaErrorCode::RebalanceInProgress
+        | RDKafkaErrorCode::IllegalGeneration => LogError::GroupNotEmpty(group.to_owned()),
+        _ => refused(why),
+    }
+}
+
+/// Adds a position to a list.
+pub(super) fn put(list: &mut TopicPartitionList, part: &TopicPartition, at: &Committed) -> Result<(), LogError> {
+    let mut element = list.add_partition(&part.topic, part.partition);
+    element.set_offset(rdkafka::Offset::Offset(at.offset)).map_err(|error| LogError::Invalid(error.to_string()))?;
+    element.set_metadata(at.metadata.as_str());
+    Ok(())
+}
+
+/// A line about a committed position; none if there is no position.
+pub(super) fn committed_of(element: Element) -> Option<(TopicPartition, Committed)> {
+    let at = Committed { offset: element.offset, metadata: element.metadata };
+    if at.offset < 0 || element.error.is_some() {
+        return None;
+    }
+    Some((TopicPartition { topic: element.topic, partition: element.partition }, at))
+}

@@ -1,0 +1,338 @@
+//! `kafka://HOST:PORT,…`: the log on an Apache Kafka cluster, over librdkafka.
+//!
+//! librdkafka's calls that wait run on threads of their own; errors come back in the words of the trait.
+
+mod admin;
+mod client;
+mod consumer;
+mod native;
+mod producer;
+mod reader;
+mod topics;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rdkafka::admin::AdminClient;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tracing::debug;
+
+pub(crate) use self::client::check_passed_on;
+use self::{
+    admin::Admin,
+    client::{Cluster, Context, Reach, unavailable},
+    consumer::{Desk, KafkaConsumer},
+    producer::{Producer, Taken},
+    reader::{Range, Readers},
+    topics::{Topics, askable},
+};
+use crate::{
+    Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
+    Receipts, Record, TopicInfo, TopicPartition, TopicSpec, Watermarks, config::ProducerSettings, sync::lock, topic,
+};
+
+/// For the first answer of the cluster.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// All brokers out of reach for this long: records are refused at once.
+const AWAY_FOR: Duration = Duration::from_secs(1);
+/// How often the producer is looked after, and brokers that were lost are looked for.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+/// How often what is known of topics is made new.
+const TOPICS_AFTER: Duration = Duration::from_secs(10);
+/// Bytes of a dead letter, the largest record there is by default.
+const MIN_RECORD_BYTES: usize = 2 << 20;
+
+/// Where the cluster is, and what is passed on to librdkafka.
+#[derive(Clone)]
+pub struct KafkaSettings {
+    /// `HOST:PORT`, separated by commas.
+    pub servers: String,
+    /// Options of librdkafka by name.
+    pub librdkafka: BTreeMap<String, String>,
+    /// Limits of what waits for receipts.
+    pub producer: ProducerSettings,
+}
+
+/// See the module.
+pub struct KafkaLog {
+    inner: Arc<Inner>,
+    cluster_id: String,
+    /// Calls with topics that are not known yet, in their order.
+    lane: mpsc::Sender<Waiting>,
+    desks: Mutex<Vec<Weak<Desk>>>,
+}
+
+struct Inner {
+    cluster: Cluster,
+    admin: Admin,
+    topics: Topics,
+    producer: Producer,
+    readers: Arc<Readers>,
+    reach: Arc<Reach>,
+    in_lane: AtomicUsize,
+    closed: AtomicBool,
+}
+
+/// A produce call that waits for what is to be known of its topics.
+struct Waiting {
+    records: Vec<NewRecord>,
+    taken: Taken,
+    receipts: oneshot::Sender<Receipts>,
+}
+
+impl KafkaLog {
+    /// Connects. [`LogError::Unavailable`] if no broker answers within 20 s.
+    pub async fn open(settings: KafkaSettings) -> Result<Arc<Self>, LogError> {
+        let KafkaSettings { servers, librdkafka, producer } = settings;
+        let cluster = Cluster { servers, passed_on: librdkafka, producer };
+        let context = Context::default();
+        let reach = Arc::clone(&context.reach);
+        let native: AdminClient<Context> =
+            cluster.admin().create_with_context(context.clone()).map_err(|error| unavailable(&error))?;
+        let admin = Admin::new(native);
+        let cluster_id = admin.cluster_id(OPEN_TIMEOUT).await.map_err(|error| match error {
+            LogError::Unavailable(why) => LogError::Unavailable(format!(
+                "the Kafka cluster at {} can't be reached ({why}): check broker.url, and that it runs",
+                cluster.servers
+            )),
+            error => error,
+        })?;
+        let inner = Arc::new(Inner {
+            topics: Topics::new(producer.record_bytes),
+            producer: Producer::new(cluster.clone(), context, producer.record_bytes.max(MIN_RECORD_BYTES))?,
+            readers: Arc::new(Readers::new(cluster.clone())),
+            cluster,
+            admin,
+            reach,
+            in_lane: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        });
+        let (lane, waiting) = mpsc::channel(producer.queue_records.clamp(1, 100_000));
+        tokio::spawn(serve_lane(Arc::clone(&inner), waiting));
+        tokio::spawn(look_after(Arc::downgrade(&inner)));
+        Ok(Arc::new(Self { inner, cluster_id, lane, desks: Mutex::default() }))
+    }
+
+    fn open_still(&self) -> Result<(), LogError> {
+        if self.inner.closed.load(Ordering::Acquire) { Err(LogError::Closed) } else { Ok(()) }
+    }
+}
+
+impl Inner {
+    /// Learns of topics that are not known yet; those that do not exist stay unknown.
+    async fn learn(&self, records: &[NewRecord]) -> Result<(), LogError> {
+        let unknown = askable(self.topics.unknown(records));
+        self.topics.saw(&self.admin.infos(unknown).await?);
+        Ok(())
+    }
+
+    /// Makes what is known of topics new.
+    async fn refresh(&self) -> Result<(), LogError> {
+        let names = self.topics.names();
+        let infos = self.admin.infos(names.clone()).await?;
+        for gone in names.iter().filter(|name| infos.iter().all(|info| *info.name != **name)) {
+            self.topics.forget(gone);
+        }
+        self.topics.saw(&infos);
+        Ok(())
+    }
+}
+
+/// Sends calls in their order, each when its topics are known.
+async fn serve_lane(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
+    while let Some(Waiting { records, taken, receipts }) = waiting.recv().await {
+        let plan = match inner.learn(&records).await {
+            Ok(()) => inner.topics.plan(records),
+            Err(why) => records.iter().map(|_| Err(ProduceError::Unavailable(why.to_string()))).collect(),
+        };
+        let sent = inner.producer.send(taken, plan);
+        inner.in_lane.fetch_sub(1, Ordering::AcqRel);
+        tokio::spawn(async move {
+            if let Ok(done) = sent.await {
+                // Nobody may be waiting any more.
+                let _ = receipts.send(done);
+            }
+        });
+    }
+}
+
+/// Mends the producer, notices that brokers are back, keeps topics current. Ends with the log.
+async fn look_after(inner: Weak<Inner>) {
+    let mut topics_due = Instant::now() + TOPICS_AFTER;
+    loop {
+        tokio::time::sleep(LOOK_AFTER).await;
+        let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
+        let mender = Arc::clone(&inner);
+        // It may wait for the old client to end.
+        let _ = tokio::task::spawn_blocking(move || mender.producer.mend()).await;
+        if inner.reach.away().is_some() && inner.admin.ping(LOOK_AFTER).await.is_ok() {
+            inner.reach.found();
+        }
+        if Instant::now() >= topics_due {
+            topics_due = Instant::now() + TOPICS_AFTER;
+            if let Err(why) = inner.refresh().await {
+                debug!(%why, "Topics can't be looked at now.");
+            }
+        }
+    }
+}
+
+fn lost(error: &oneshot::error::RecvError, count: usize) -> Receipts {
+    vec![Err(ProduceError::Unknown(format!("the producer ended: {error}"))); count]
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
+        self.open_still()?;
+        let info = self.inner.admin.create(spec).await?;
+        self.inner.topics.saw(std::slice::from_ref(&info));
+        Ok(info)
+    }
+
+    async fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        self.open_still()?;
+        self.inner.admin.delete(topic).await?;
+        self.inner.topics.forget(topic);
+        Ok(())
+    }
+
+    async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError> {
+        self.open_still()?;
+        let info = self.inner.admin.grow(topic, partitions).await?;
+        self.inner.topics.saw(std::slice::from_ref(&info));
+        Ok(info)
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        self.open_still()?;
+        let names = self.inner.admin.names().await?;
+        self.inner.admin.infos(names).await
+    }
+
+    async fn topic(&self, topic: &str) -> Result<TopicInfo, LogError> {
+        self.open_still()?;
+        self.inner.admin.info(topic).await
+    }
+
+    async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError> {
+        self.open_still()?;
+        let (low, high) = self.inner.admin.bounds(part.clone()).await?;
+        Ok(Watermarks { low, high })
+    }
+
+    async fn offset_for_time(&self, part: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, LogError> {
+        self.open_still()?;
+        self.inner.readers.offset_for_time(part.clone(), timestamp_ms).await
+    }
+
+    async fn read(
+        &self,
+        part: &TopicPartition,
+        from: Offset,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, LogError> {
+        let Watermarks { low, high } = self.watermarks(part).await?;
+        if from < low || from > high {
+            return Err(LogError::OffsetOutOfRange { part: part.clone(), offset: from, low, high });
+        }
+        if from == high || max_records == 0 {
+            return Ok(Vec::new());
+        }
+        self.inner.readers.read(Range { part: part.clone(), from, high, max_records, max_bytes }).await
+    }
+
+    fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError> {
+        let inner = &self.inner;
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(ProduceError::Unavailable("the log is closed".to_owned()));
+        }
+        if let Some((_, why)) = inner.reach.away().filter(|(since, _)| *since >= AWAY_FOR) {
+            return Err(ProduceError::Unavailable(why));
+        }
+        let count = records.len();
+        let taken = inner.producer.take(&records)?;
+        if inner.in_lane.load(Ordering::Acquire) == 0 && inner.topics.unknown(&records).is_empty() {
+            let receipts = inner.producer.send(taken, inner.topics.plan(records));
+            return Ok(Box::pin(async move { receipts.await.unwrap_or_else(|error| lost(&error, count)) }));
+        }
+        let (done, receipts) = oneshot::channel();
+        inner.in_lane.fetch_add(1, Ordering::AcqRel);
+        if let Err(error) = self.lane.try_send(Waiting { records, taken, receipts: done }) {
+            inner.in_lane.fetch_sub(1, Ordering::AcqRel);
+            inner.producer.give_back(error.into_inner().taken);
+            return Err(ProduceError::QueueFull);
+        }
+        Ok(Box::pin(async move { receipts.await.unwrap_or_else(|error| lost(&error, count)) }))
+    }
+
+    fn queue(&self) -> QueueUsage {
+        self.inner.producer.usage()
+    }
+
+    async fn subscribe(&self, spec: GroupSpec) -> Result<Box<dyn Consumer>, LogError> {
+        self.open_still()?;
+        let (consumer, desk) = KafkaConsumer::join(&self.inner.cluster, self.inner.admin.clone(), spec)?;
+        let mut desks = lock(&self.desks);
+        desks.retain(|desk| desk.strong_count() > 0);
+        desks.push(Arc::downgrade(&desk));
+        Ok(Box::new(consumer))
+    }
+
+    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        self.open_still()?;
+        self.inner.admin.committed(group).await
+    }
+
+    async fn set_committed(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, Option<Committed>)],
+    ) -> Result<(), LogError> {
+        self.open_still()?;
+        topic::check_group(group)?;
+        self.inner.admin.set_committed(group, offsets).await
+    }
+
+    async fn health(&self) -> Result<(), LogError> {
+        self.open_still()?;
+        match self.inner.reach.away() {
+            Some((_, why)) => Err(LogError::Unavailable(why)),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        if self.inner.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        for desk in lock(&self.desks).drain(..).filter_map(|desk| desk.upgrade()) {
+            desk.end(LogError::Closed);
+        }
+        let deadline = Instant::now() + AWAY_FOR * 5;
+        while self.inner.in_lane.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let inner = Arc::clone(&self.inner);
+        let closing = tokio::task::spawn_blocking(move || {
+            inner.producer.close();
+            inner.readers.close();
+        });
+        closing.await.map_err(|error| LogError::Unavailable(format!("closing was cut off: {error}")))
+    }
+}

@@ -1,0 +1,342 @@
+//! Producing (D3): one completion per request. Records go to librdkafka at once; its thread tells each one's fate.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer},
+};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::{
+    client::{Cluster, Context, unavailable},
+    native,
+};
+use crate::{
+    LogError, NewRecord, ProduceError, QueueUsage, Receipt, Receipts,
+    record::payload_bytes,
+    sync::{lock, read, write},
+};
+
+/// For what was accepted, when the log closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Records that wait for their receipts, and how many may.
+#[derive(Debug)]
+struct Queue {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    max_records: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    fn take(&self, records: usize, bytes: usize) -> bool {
+        let room = |now: usize, more: usize, max: usize| (now + more <= max).then_some(now + more);
+        let order = Ordering::AcqRel;
+        let taken = |n: usize, of: &AtomicUsize, max: usize| {
+            of.fetch_update(order, Ordering::Acquire, |now| room(now, n, max)).is_ok()
+        };
+        if !taken(records, &self.records, self.max_records) {
+            return false;
+        }
+        if !taken(bytes, &self.bytes, self.max_bytes) {
+            self.records.fetch_sub(records, order);
+            return false;
+        }
+        true
+    }
+
+    fn give_back(&self, records: usize, bytes: usize) {
+        self.records.fetch_sub(records, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// One produce call on its way.
+#[derive(Debug)]
+pub(super) struct Request {
+    queue: Arc<Queue>,
+    state: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    receipts: Vec<Option<Result<Receipt, ProduceError>>>,
+    missing: usize,
+    done: Option<oneshot::Sender<Receipts>>,
+}
+
+impl Request {
+    /// The fate of one record. The last one completes the request.
+    fn settle(&self, index: usize, bytes: usize, fate: Result<Receipt, ProduceError>) {
+        self.queue.give_back(1, bytes);
+        let mut open = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = open.receipts.get_mut(index).filter(|place| place.is_none()) else { return };
+        *place = Some(fate);
+        open.missing -= 1;
+        if open.missing == 0
+            && let Some(done) = open.done.take()
+        {
+            // Nobody may be waiting any more; the records are stored all the same.
+            let _ = done.send(std::mem::take(&mut open.receipts).into_iter().flatten().collect());
+        }
+    }
+}
+
+/// What librdkafka carries along with a record.
+#[derive(Debug)]
+pub(super) struct Slot {
+    request: Arc<Request>,
+    index: u32,
+    bytes: u32,
+    max: u32,
+}
+
+impl Slot {
+    fn settle(&self, fate: Result<Receipt, ProduceError>) {
+        self.request.settle(self.index as usize, self.bytes as usize, fate);
+    }
+}
+
+/// Hears each record's fate, and of errors after which the client is of no use.
+#[derive(Clone, Debug)]
+pub(super) struct Deliveries {
+    context: Context,
+    broken: Arc<AtomicBool>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.context.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.broken.store(true, Ordering::Release);
+        }
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Slot>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: Box<Slot>) {
+        match result {
+            Ok(message) => {
+                self.context.reach.found();
+                slot.settle(Ok(Receipt { partition: message.partition(), offset: message.offset() }));
+            }
+            Err((error, message)) => {
+                let fate = fate(error, message, &slot);
+                slot.settle(Err(fate));
+            }
+        }
+    }
+}
+
+/// What a failed delivery means.
+fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> ProduceError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            ProduceError::UnknownTopic(message.topic().to_owned())
+        }
+        Some(Code::MessageSizeTooLarge) => {
+            ProduceError::TooLarge { bytes: slot.bytes as usize, max: slot.max as usize }
+        }
+        Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
+            ProduceError::Invalid(code.to_string())
+        }
+        _ if native::may_be_stored(message) => ProduceError::Unknown(error.to_string()),
+        _ => ProduceError::Unavailable(error.to_string()),
+    }
+}
+
+/// A record with its partition, ready to go.
+pub(super) struct Placed {
+    pub record: NewRecord,
+    pub partition: i32,
+    /// Limit of its topic.
+    pub max: usize,
+}
+
+/// What to do with each record of a call: send it, or answer at once.
+pub(super) type Plan = Vec<Result<Placed, ProduceError>>;
+
+/// Room that was taken in the queue for a call.
+pub(super) struct Taken {
+    records: usize,
+    bytes: Vec<usize>,
+}
+
+type Native = ThreadedProducer<Deliveries>;
+
+/// The producer, made anew when librdkafka says that it is of no use any more.
+pub(super) struct Producer {
+    cluster: Cluster,
+    context: Context,
+    max_record_bytes: usize,
+    queue: Arc<Queue>,
+    native: RwLock<Option<(Native, Arc<AtomicBool>)>>,
+}
+
+impl Producer {
+    pub fn new(cluster: Cluster, context: Context, max_record_bytes: usize) -> Result<Self, LogError> {
+        let queue = Queue {
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_records: cluster.producer.queue_records,
+            max_bytes: cluster.producer.queue_bytes,
+        };
+        let producer = Self { cluster, context, max_record_bytes, queue: Arc::new(queue), native: RwLock::new(None) };
+        *write(&producer.native) = Some(producer.make()?);
+        Ok(producer)
+    }
+
+    fn make(&self) -> Result<(Native, Arc<AtomicBool>), LogError> {
+        let broken = Arc::new(AtomicBool::new(false));
+        let context = Deliveries { context: self.context.clone(), broken: Arc::clone(&broken) };
+        let config = self.cluster.producer(self.max_record_bytes);
+        let native = config.create_with_context(context).map_err(|error| unavailable(&error))?;
+        Ok((native, broken))
+    }
+
+    /// What waits, and the limits.
+    pub fn usage(&self) -> QueueUsage {
+        QueueUsage {
+            records: self.queue.records.load(Ordering::Acquire),
+            bytes: self.queue.bytes.load(Ordering::Acquire),
+            max_records: self.queue.max_records,
+            max_bytes: self.queue.max_bytes,
+        }
+    }
+
+    /// Takes room for a whole call, or none.
+    pub fn take(&self, records: &[NewRecord]) -> Result<Taken, ProduceError> {
+        if read(&self.native).is_none() {
+            return Err(ProduceError::Unavailable("the log is closed".to_owned()));
+        }
+        let bytes: Vec<usize> = records.iter().map(payload_bytes).collect();
+        if !self.queue.take(records.len(), bytes.iter().sum()) {
+            return Err(ProduceError::QueueFull);
+        }
+        Ok(Taken { records: records.len(), bytes })
+    }
+
+    /// Gives room back that no call uses.
+    pub fn give_back(&self, taken: Taken) {
+        self.queue.give_back(taken.records, taken.bytes.iter().sum());
+    }
+
+    /// Hands a call to librdkafka, in its order. The receiver completes once.
+    pub fn send(&self, taken: Taken, plan: Plan) -> oneshot::Receiver<Receipts> {
+        let (done, receipts) = oneshot::channel();
+        let open = Open { receipts: vec![None; taken.records], missing: taken.records, done: Some(done) };
+        let request = Arc::new(Request { queue: Arc::clone(&self.queue), state: Mutex::new(open) });
+        if taken.records == 0 {
+            let done = lock(&request.state).done.take();
+            drop(done.map(|done| done.send(Receipts::new())));
+        }
+        let native = read(&self.native);
+        for (index, (planned, bytes)) in plan.into_iter().zip(taken.bytes).enumerate() {
+            let placed = match planned {
+                Ok(placed) => placed,
+                Err(refusal) => {
+                    request.settle(index, bytes, Err(refusal));
+                    continue;
+                }
+            };
+            let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let slot = Slot {
+                request: Arc::clone(&request),
+                index: small(index),
+                bytes: small(bytes),
+                max: small(placed.max),
+            };
+            match &*native {
+                Some((native, _)) => enqueue(native, &placed, slot),
+                None => slot.settle(Err(ProduceError::Unavailable("the log is closed".to_owned()))),
+            }
+        }
+        receipts
+    }
+
+    /// Makes the client anew if it broke. What it still held is told as lost or unknown.
+    pub fn mend(&self) {
+        let broken = |native: &Option<(Native, Arc<AtomicBool>)>| {
+            native.as_ref().is_some_and(|(_, broken)| broken.load(Ordering::Acquire))
+        };
+        if !broken(&read(&self.native)) {
+            return;
+        }
+        match self.make() {
+            Ok(new) => {
+                let mut native = write(&self.native);
+                if !broken(&native) {
+                    return;
+                }
+                let old = native.replace(new);
+                drop(native);
+                info!("The Kafka producer met a fatal error and was made anew.");
+                // Purges: every record that it held gets its fate.
+                drop(old);
+            }
+            Err(why) => error!(%why, "The Kafka producer can't be made anew."),
+        }
+    }
+
+    /// Waits for what was accepted, within a limit, and takes nothing more.
+    pub fn close(&self) {
+        let Some((native, _)) = write(&self.native).take() else { return };
+        // What is left after it gets its fate when the client goes.
+        let _ = native.flush(CLOSE_TIMEOUT);
+    }
+}
+
+fn enqueue(native: &Native, placed: &Placed, slot: Slot) {
+    let NewRecord { topic, key, value, headers, timestamp_ms, .. } = &placed.record;
+    let mut record = BaseRecord::with_opaque_to(topic, Box::new(slot)).partition(placed.partition);
+    if let Some(key) = key {
+        record = record.key(&key[..]);
+    }
+    if let Some(value) = value {
+        record = record.payload(&value[..]);
+    }
+    if let Some(timestamp) = *timestamp_ms {
+        // librdkafka takes 0 for "now": the first millisecond of 1970 is sent as the second.
+        record = record.timestamp(if timestamp == 0 { 1 } else { timestamp });
+    }
+    if !headers.0.is_empty() {
+        let all = OwnedHeaders::new_with_capacity(headers.0.len());
+        record = record.headers(
+            headers.0.iter().fold(all, |all, (name, value)| all.insert(Header { key: name, value: value.as_deref() })),
+        );
+    }
+    if let Err((error, record)) = native.send::<[u8], [u8]>(record) {
+        let slot = record.delivery_opaque;
+        let refusal = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => ProduceError::QueueFull,
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition) => {
+                ProduceError::UnknownTopic(topic.to_string())
+            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                ProduceError::TooLarge { bytes: slot.bytes as usize, max: slot.max as usize }
+            }
+            Some(RDKafkaErrorCode::InvalidArgument) => ProduceError::Invalid(error.to_string()),
+            _ => ProduceError::Unavailable(error.to_string()),
+        };
+        slot.settle(Err(refusal));
+    }
+}
