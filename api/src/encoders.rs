@@ -219,7 +219,7 @@ pub(crate) fn registry_problem(error: RegistryError) -> Problem {
             Problem::new(Code::SchemaIncompatible, detail).with(items.collect())
         }
         error => {
-            tracing::error!(%error, "The schema registry failed.");
+            tracing::warn!(%error, "The schema registry failed.");
             Problem::new(Code::RegistryUnavailable, "The schema registry can't answer now.")
         }
     }

@@ -5,7 +5,11 @@
 use std::{
     fmt,
     future::Future,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -26,6 +30,8 @@ use crate::registry::{RegistryError, config::RemoteSettings, state};
 
 /// What need not be escaped in a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Between two log lines about trouble, however it comes and goes.
+const TELL_AFTER: Duration = Duration::from_secs(60);
 const JSON: &str = "application/vnd.schemaregistry.v1+json";
 
 /// The nodes of one registry.
@@ -34,14 +40,20 @@ pub(super) struct Nodes {
     http: ClientWithMiddleware,
     /// Where the next call begins: the node that answered last.
     first: AtomicUsize,
-    /// The last call had no answer from any.
-    away: AtomicBool,
+    trouble: Mutex<Trouble>,
 }
 
 struct Node {
     base: String,
     /// With this node's URL alone: the crate would also pass over nodes that said no.
     converter: SrSettings,
+}
+
+/// What the log was told of the registry's health.
+#[derive(Debug, Default)]
+struct Trouble {
+    now: bool,
+    told: Option<Instant>,
 }
 
 /// A failed call, and who failed it.
@@ -95,7 +107,7 @@ impl Nodes {
             nodes: settings.urls.iter().map(node).collect::<Result<_, RegistryError>>()?,
             http: transport::checked(client()?.build().map_err(|error| broken(error.to_string()))?),
             first: AtomicUsize::new(0),
-            away: AtomicBool::new(false),
+            trouble: Mutex::default(),
         })
     }
 
@@ -184,27 +196,30 @@ impl Nodes {
                 Err(fault) if !fault.is_final() => failures.push(Failure { fault, who: node.base.clone() }),
                 answer => {
                     self.first.store(index, Ordering::Relaxed);
-                    self.is_back(&node.base);
-                    return answer.map_err(|fault| Failure { fault, who: node.base.clone() });
+                    let answer = answer.map_err(|fault| Failure { fault, who: node.base.clone() });
+                    self.tell(answer.as_ref().err().filter(|failure| failure.fault.is_trouble()));
+                    return answer;
                 }
             }
         }
         let failure = Failure::of_all(failures);
-        self.is_away(&failure);
+        self.tell(Some(&failure));
         Err(failure)
     }
 
-    fn is_back(&self, node: &str) {
-        if self.away.swap(false, Ordering::Relaxed) {
-            tracing::info!(node, "The schema registry answers again.");
-        }
-    }
-
-    /// Told once, however many calls fail after it.
-    fn is_away(&self, failure: &Failure) {
-        if !self.away.swap(true, Ordering::Relaxed) {
-            let Failure { who, fault } = failure;
-            tracing::error!(reason = %fault, node = who, "The schema registry does not answer; what is known of it is used.");
+    /// Logs trouble when it begins and when it has ended; not each call of a registry that is away.
+    fn tell(&self, failure: Option<&Failure>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            None if trouble.now => {
+                trouble.now = false;
+                tracing::info!("The schema registry answers again.");
+            }
+            Some(failure) if !trouble.now && trouble.told.is_none_or(|told| told.elapsed() > TELL_AFTER) => {
+                *trouble = Trouble { now: true, told: Some(Instant::now()) };
+                tracing::error!(reason = %failure, "The schema registry does not answer; what is known of it is used.");
+            }
+            _ => {}
         }
     }
 }

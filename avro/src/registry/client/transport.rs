@@ -63,6 +63,11 @@ impl Fault {
         matches!(self, Fault::Refused { status, code: Some(_), .. } if *status < 500 && *status != 429)
     }
 
+    /// Whether someone has to mend something, or wait: nothing was said about what was asked.
+    pub(super) fn is_trouble(&self) -> bool {
+        !self.is_final() || matches!(self.status(), Some(401 | 403))
+    }
+
     fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Document {
