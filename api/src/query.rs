@@ -78,6 +78,13 @@ impl Query {
         found
     }
 
+    /// All parameters, whoever knows them; refuses what was wrong.
+    pub(crate) fn into_pairs(mut self) -> Result<Vec<(String, String)>, Problem> {
+        let pairs = std::mem::take(&mut self.pairs);
+        self.finish()?;
+        Ok(pairs)
+    }
+
     /// Refuses what was wrong, and every parameter that nobody asked for.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.pairs) {

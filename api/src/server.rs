@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use forebay_avro::registry::Registry;
+use forebay_avro::registry::{Embedded, Registry};
 use forebay_broker::Log;
 use http::{Request, Version};
 use hyper::{body::Incoming, service::service_fn};
@@ -47,6 +47,8 @@ pub struct Deps {
     pub log: Arc<dyn Log>,
     /// Where schemas come from.
     pub registry: Arc<dyn Registry>,
+    /// The embedded registry, if it is to be served to others: see [`Listeners::registry`].
+    pub embedded: Option<Embedded>,
     /// The connectors of this process, if it runs any.
     pub connectors: Option<Arc<dyn ConnectorControl>>,
     /// Where metrics are registered and read from.
@@ -58,6 +60,8 @@ pub struct Deps {
 pub struct Listeners {
     /// Takes events; `None` in a process that only delivers.
     pub api: Option<TcpListener>,
+    /// Serves the embedded registry; `None` where schemas come from elsewhere.
+    pub registry: Option<TcpListener>,
     /// `/livez`, `/readyz`, `/metrics`, and the connectors.
     pub management: Option<TcpListener>,
 }
@@ -110,21 +114,27 @@ impl Listeners {
     /// Binds the addresses of the settings. Refuses any that is not loopback unless `allow_anonymous`.
     pub async fn bind(settings: &Settings) -> Result<Self, ServeError> {
         let api = bind("api.listen", settings.listen, settings.allow_anonymous).await?;
+        let registry = match settings.registry_listen {
+            Some(address) => Some(bind("registry.listen", address, settings.allow_anonymous).await?),
+            None => None,
+        };
         let management = match settings.management_listen {
             Some(address) => Some(bind("api.management_listen", address, settings.allow_anonymous).await?),
             None => None,
         };
-        Ok(Self { api: Some(api), management })
+        Ok(Self { api: Some(api), registry, management })
     }
 
     /// Binds the management listener alone, for a process that takes no events. Where its port is taken, the next free
     /// one is used: several such processes may share a machine and a configuration.
     pub async fn bind_management(settings: &Settings) -> Result<Self, ServeError> {
-        let Some(mut address) = settings.management_listen else { return Ok(Self { api: None, management: None }) };
+        let Some(mut address) = settings.management_listen else {
+            return Ok(Self { api: None, registry: None, management: None });
+        };
         let first = address.port();
         loop {
             match bind("api.management_listen", address, settings.allow_anonymous).await {
-                Ok(listener) => return Ok(Self { api: None, management: Some(listener) }),
+                Ok(listener) => return Ok(Self { api: None, registry: None, management: Some(listener) }),
                 Err(ServeError::Bind { source, .. })
                     if source.kind() == std::io::ErrorKind::AddrInUse
                         && address.port() < first.saturating_add(NEXT_PORTS) =>
@@ -164,29 +174,33 @@ pub async fn serve(
     }
     let app = Arc::new(app);
     let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());
+    let tasks = TaskTracker::new();
     let accept = |door, listener, router| Acceptor {
         app: app.clone(),
         door,
         listener,
         router,
         connections: Arc::new(Semaphore::new(app.settings.limits.connections)),
-        tasks: TaskTracker::new(),
+        tasks: tasks.clone(),
         close: stop_accepting.clone(),
         cut: cut.clone(),
     };
     let api = listeners.api.map(|listener| accept(Door::Api, listener, routes::api(app.clone())));
-    let api_tasks = api.as_ref().map(|api| api.tasks.clone()).unwrap_or_default();
     let api_loop = api.map(|api| tokio::spawn(api.run()));
+    let registry_loop = listeners.registry.zip(app.deps.embedded.clone()).map(|(listener, embedded)| {
+        tokio::spawn(accept(Door::Registry, listener, routes::registry::router(app.clone(), embedded)).run())
+    });
     let management_loop = listeners.management.map(|listener| {
         let management = Acceptor {
-            close: cut.clone(), // answers until the end of the drain
+            close: cut.clone(),        // answers until the end of the drain,
+            tasks: TaskTracker::new(), // which does not wait for it
             ..accept(Door::Management, listener, routes::management(app.clone()))
         };
         tokio::spawn(management.run())
     });
     shutdown.cancelled().await;
-    let drained = drain(&app, &stop_accepting, &cut, &api_tasks).await;
-    for task in [api_loop, management_loop].into_iter().flatten() {
+    let drained = drain(&app, &stop_accepting, &cut, &tasks).await;
+    for task in [api_loop, registry_loop, management_loop].into_iter().flatten() {
         // The loops end with their tokens; a panic in one was logged by the runtime and changes nothing now.
         let _ = task.await;
     }
@@ -260,7 +274,7 @@ impl Acceptor {
         let service = service_fn({
             let (app, door, router, conn) = (self.app.clone(), self.door, self.router.clone(), conn.clone());
             move |request: Request<Incoming>| {
-                let counted = (door == Door::Api).then(|| app.count());
+                let counted = (door != Door::Management).then(|| app.count());
                 let guards = (conn.request(request.version() == Version::HTTP_2), counted);
                 let (app, router) = (app.clone(), router.clone());
                 async move {

@@ -74,7 +74,13 @@ async fn start(log: Arc<dyn Log>, store: Arc<dyn RegistryStore>, shutdown: Cance
     settings.drain.ready_wait = Duration::ZERO;
     let listeners = Listeners::bind(&settings).await?;
     println!("{}", listeners.api.as_ref().context("no listener")?.local_addr()?.port());
-    let deps = Deps { log, registry: Arc::new(registry), connectors: None, metrics: prometheus::Registry::new() };
+    let deps = Deps {
+        log,
+        registry: Arc::new(registry),
+        embedded: None,
+        connectors: None,
+        metrics: prometheus::Registry::new(),
+    };
     Ok(tokio::spawn(forebay_api::serve(settings, listeners, deps, shutdown)))
 }
 
@@ -86,6 +92,7 @@ fn settings() -> Result<config::Settings> {
         local_log: true,
         record_bytes: 1_000_000,
         dlq_topic: "events.dlq",
+        registry_listen: None,
     };
     Ok(config::Settings::resolve(&config::ApiOptions::default(), &topics, around)?)
 }

@@ -79,11 +79,12 @@ async fn serve(context: &Context, purpose: Purpose, lock: Lock) -> Result<Backen
     let deps = Deps {
         log: parts.log.clone(),
         registry: parts.registry.clone(),
+        embedded: None,
         connectors: Some(Arc::new(Resting::new(&context.config, parts.log.clone()))),
         metrics: prometheus::Registry::new(),
     };
     let shutdown = CancellationToken::new();
-    let listeners = Listeners { api: Some(listener), management: None };
+    let listeners = Listeners { api: Some(listener), registry: None, management: None };
     let serving = forebay_api::serve(settings, listeners, deps, shutdown.clone());
     let served = tokio::spawn(async move { serving.await.map(drop).map_err(parts::not_served) });
     let client = Client::new(&format!("http://{address}"))?;

@@ -127,8 +127,9 @@ fn holder(dir: &Path, findings: &mut Findings) -> Result<Option<Holder>, Failure
 
 async fn listeners(config: &Config, findings: &mut Findings) {
     let bound = forebay_api::Listeners::bind(&config.api).await.map_err(|error| parts::not_served(error).text);
-    let management = config.api.management_listen.map_or(String::new(), |address| format!(" and {address}"));
-    findings.add("listeners", bound.map(|_| format!("{}{management} are free", config.api.listen)));
+    let others = [config.api.registry_listen, config.api.management_listen];
+    let others: String = others.into_iter().flatten().map(|address| format!(", {address}")).collect();
+    findings.add("listeners", bound.map(|_| format!("{}{others}: free", config.api.listen)));
 }
 
 /// A schema that can be parsed and encoded, as text.

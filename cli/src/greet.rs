@@ -16,6 +16,8 @@ const EVENT: &str = r#"{"event_id":"1","timestamp":"2024-05-01T12:00:00Z","event
 pub struct Doors {
     /// Base URL for events.
     pub api: Option<String>,
+    /// Base URL of the embedded registry.
+    pub registry: Option<String>,
     /// Base URL for supervisors.
     pub management: Option<String>,
 }
@@ -35,6 +37,7 @@ struct Ready<'a> {
     management: Option<&'a str>,
     log: String,
     registry: String,
+    registry_url: Option<&'a str>,
     lake: Vec<String>,
 }
 
@@ -59,7 +62,7 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
             facts.push(("connectors", format!("{health}/api/v1/connectors")));
         }
     }
-    facts.push(("registry", format!("{}; see `forebay schemas list`", registry(config))));
+    facts.push(("registry", served(config, doors)));
     facts.push(("lake", lake(role, config, &delivered)));
     if let Some(api) = &doors.api {
         facts.push(("publish", format!("curl {api}/api/v1/events/demo -H content-type:application/json -d '{EVENT}'")));
@@ -70,6 +73,7 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
         management: doors.management.as_deref(),
         log: log(config),
         registry: registry(config),
+        registry_url: doors.registry.as_deref(),
         lake: delivered,
     };
     context.output.one(&ready, &facts)
@@ -91,6 +95,14 @@ pub fn registry(config: &Config) -> String {
         (RegistrySettings::Embedded { .. }, None) => {
             format!("embedded, in {}", config.registry_dir().display())
         }
+    }
+}
+
+/// Where schemas are, and where other programs find them.
+fn served(config: &Config, doors: &Doors) -> String {
+    match &doors.registry {
+        Some(url) => format!("{url} ({})", registry(config)),
+        None => registry(config),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Parts {
     pub log: Arc<dyn Log>,
     /// Where schemas are.
     pub registry: Arc<dyn Registry>,
+    /// The same, if it is the embedded one.
+    pub embedded: Option<Embedded>,
 }
 
 /// Opens the log and the registry.
@@ -31,7 +33,8 @@ pub async fn open(config: &Config) -> Result<Parts, Failure> {
     let opened = forebay_broker::open(&config.broker, config.producer).await.map_err(not_opened)?;
     let (settings, dir) = (config.registry.clone(), config.registry_dir());
     let opening = tokio::task::spawn_blocking(move || registry(&settings, opened.registry_store, &dir));
-    Ok(Parts { log: opened.log, registry: opening.await.map_err(Failure::error)?? })
+    let (registry, embedded) = opening.await.map_err(Failure::error)??;
+    Ok(Parts { log: opened.log, registry, embedded })
 }
 
 /// The registry of the settings: the embedded one in its log, or beside a log that has no place for it. One that is
@@ -40,7 +43,7 @@ fn registry(
     settings: &RegistrySettings,
     store: Option<Arc<dyn RegistryStore>>,
     dir: &Path,
-) -> Result<Arc<dyn Registry>, Failure> {
+) -> Result<(Arc<dyn Registry>, Option<Embedded>), Failure> {
     let told = |error| match error {
         RegistryError::Invalid(text) => Failure::usage(text),
         error => Failure::error(error),
@@ -48,9 +51,10 @@ fn registry(
     Ok(match settings {
         RegistrySettings::Embedded { .. } => {
             let store = store.map_or_else(|| registry_store(dir).map_err(not_opened), Ok)?;
-            Arc::new(Embedded::open(store).map_err(told)?)
+            let embedded = Embedded::open(store).map_err(told)?;
+            (Arc::new(embedded.clone()), Some(embedded))
         }
-        RegistrySettings::Remote(remote) => Arc::new(Remote::open(remote).map_err(told)?),
+        RegistrySettings::Remote(remote) => (Arc::new(Remote::open(remote).map_err(told)?), None),
     })
 }
 

@@ -81,7 +81,11 @@ impl System {
             Listeners::bind_management(&settings).await
         };
         let listeners = listeners.map_err(parts::not_served)?;
-        let doors = Doors { api: url(listeners.api.as_ref()), management: url(listeners.management.as_ref()) };
+        let doors = Doors {
+            api: url(listeners.api.as_ref()),
+            registry: url(listeners.registry.as_ref()),
+            management: url(listeners.management.as_ref()),
+        };
         let client = Client::new(doors.any().unwrap_or_default())?;
         let workspace = Workspace::take(&config.data_dir)?;
         let parts = parts::open(config).await?;
@@ -91,8 +95,13 @@ impl System {
             Some(running) => Arc::new(running.clone()),
             None => Arc::new(Resting::new(config, parts.log.clone())),
         };
-        let deps =
-            Deps { log: parts.log.clone(), registry: parts.registry.clone(), connectors: Some(connectors), metrics };
+        let deps = Deps {
+            log: parts.log.clone(),
+            registry: parts.registry.clone(),
+            embedded: parts.embedded.clone(),
+            connectors: Some(connectors),
+            metrics,
+        };
         let shutdown = CancellationToken::new();
         let serving = forebay_api::serve(settings, listeners, deps, shutdown.clone());
         let served = tokio::spawn(async move { serving.await.map_err(parts::not_served).and_then(told_if_cut) });

@@ -36,6 +36,7 @@ def start(forebay: str, folder: Path, address: str) -> subprocess.Popen[bytes]:
         "DEMO_LAKE_URL": f"file://{folder}/lake",
         "DEMO_LISTEN": address,
         "DEMO_MANAGEMENT_LISTEN": free_address(),
+        "DEMO_REGISTRY_LISTEN": free_address(),
     }
     log = (folder / "forebay.log").open("wb")
     return subprocess.Popen(

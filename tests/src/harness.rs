@@ -46,7 +46,8 @@ impl System {
     /// The folder can't be written.
     pub fn new(dir: &Path, rest: &str) -> Result<Self> {
         let head = "data_dir: ./data\nbroker: {url: \"local://./data/log\"}\n\
-                    api: {listen: \"127.0.0.1:0\", management_listen: \"127.0.0.1:0\"}\n";
+                    api: {listen: \"127.0.0.1:0\", management_listen: \"127.0.0.1:0\"}\n\
+                    registry: {listen: \"127.0.0.1:0\"}\n";
         fs::write(dir.join("forebay.yaml"), format!("{head}{rest}"))?;
         Ok(Self { dir: dir.to_owned(), child: None, url: String::new() })
     }

@@ -182,6 +182,7 @@ impl ApiOptions {
         Ok(Settings {
             listen: self.listen.unwrap_or_else(|| loopback(8080)),
             management_listen: Some(self.management_listen.unwrap_or_else(|| loopback(9090))),
+            registry_listen: around.registry_listen,
             allow_anonymous: self.allow_anonymous.unwrap_or(false),
             topics_auto_create: self.topics_auto_create.unwrap_or(around.local_log),
             timeout: Duration::from_millis(timeout),

@@ -47,6 +47,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// `/livez`, `/readyz` and `/metrics` alone; `None` serves them on `listen` only.
     pub management_listen: Option<SocketAddr>,
+    /// Where the embedded registry is served; `None` where schemas come from elsewhere.
+    pub registry_listen: Option<SocketAddr>,
     /// Whether a listener may leave the loopback interface although nobody has to show a credential.
     pub allow_anonymous: bool,
     /// Whether publishing to an unknown topic creates it.
@@ -95,6 +97,8 @@ pub struct Surroundings<'a> {
     pub record_bytes: usize,
     /// `dlq.topic`.
     pub dlq_topic: &'a str,
+    /// `registry.listen`, of an embedded registry.
+    pub registry_listen: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -156,6 +160,7 @@ mod tests {
             local_log: true,
             record_bytes: 1_000_000,
             dlq_topic: "events.dlq",
+            registry_listen: None,
         };
         Settings::resolve(&api, &topics, around).map_err(|e| e.to_string())
     }

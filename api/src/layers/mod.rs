@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use crate::{
     context::RequestContext,
     problem::{Code, Problem, answers::PROBLEM_JSON},
+    routes::registry,
     state::App,
 };
 
@@ -31,14 +32,27 @@ pub(crate) struct Refusal {
     problem: Problem,
     event_id: Option<String>,
     rest: Option<String>,
+    /// Schema Registry's code, if the refusal is one of its own.
+    error_code: Option<u32>,
 }
 
 impl Problem {
     /// The refusal of one event, or of a batch (`rest`: further members of the document).
     pub(crate) fn refuse(self, event_id: Option<String>, rest: Option<String>) -> Response {
-        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Refusal { problem: self, event_id, rest, error_code: None }.into_response()
+    }
+
+    /// The refusal of a request to the registry, with its code there.
+    pub(crate) fn refuse_as(self, error_code: u32) -> Response {
+        Refusal { problem: self, event_id: None, rest: None, error_code: Some(error_code) }.into_response()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
-        response.extensions_mut().insert(Refusal { problem: self, event_id, rest });
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -64,6 +78,8 @@ pub(crate) async fn note_route(request: axum::extract::Request, next: Next) -> R
 pub(crate) enum Door {
     /// The API's.
     Api,
+    /// The embedded registry's: as the API's, but refusals are in Schema Registry's words.
+    Registry,
     /// The management listener's: answered until the end of a drain, and outside the count of requests in flight.
     Management,
 }
@@ -83,7 +99,10 @@ pub(crate) async fn handle(app: Arc<App>, door: Door, router: Router, mut reques
     };
     let refusal = response.extensions_mut().remove::<Refusal>();
     if let Some(refusal) = &refusal {
-        write_problem(&mut response, refusal, &path, &correlation);
+        match door {
+            Door::Registry => write_registry_refusal(&mut response, refusal),
+            Door::Api | Door::Management => write_problem(&mut response, refusal, &path, &correlation),
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&correlation) {
         response.headers_mut().insert(CORRELATION_HEADER.clone(), value);
@@ -94,7 +113,7 @@ pub(crate) async fn handle(app: Arc<App>, door: Door, router: Router, mut reques
 
 fn admit(app: &App, door: Door, request: &Request<Body>) -> Result<(), Problem> {
     limits::check(request, &app.settings.limits)?;
-    if door == Door::Api && app.is_closing() {
+    if door != Door::Management && app.is_closing() {
         return Err(Problem::new(
             Code::Draining,
             "This instance is shutting down: use another, or a new connection later.",
@@ -116,17 +135,31 @@ async fn run(router: Router, request: Request<Body>, correlation: &str) -> Respo
 
 /// Turns a refusal into its document.
 fn write_problem(response: &mut Response, refusal: &Refusal, path: &str, correlation: &str) {
-    let Refusal { problem, event_id, rest } = refusal;
+    let Refusal { problem, event_id, rest, .. } = refusal;
     let text = problem.document(path, correlation, event_id.as_deref(), rest.as_deref());
+    write_refusal(response, problem, text, PROBLEM_JSON);
+    if problem.code == Code::UnsupportedMediaType {
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(HeaderName::from_static("accept-post"), json);
+    }
+}
+
+/// Turns a refusal into what clients of Schema Registry read.
+fn write_registry_refusal(response: &mut Response, refusal: &Refusal) {
+    let problem = &refusal.problem;
+    let error_code = refusal.error_code.unwrap_or_else(|| u32::from(problem.status()));
+    let text = registry::refusal(error_code, &problem.detail);
+    write_refusal(response, problem, text, registry::REGISTRY_JSON);
+    *response.status_mut() = registry::status(error_code);
+}
+
+fn write_refusal(response: &mut Response, problem: &Problem, text: String, content_type: &'static str) {
     *response.body_mut() = Body::from(text);
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(seconds) = problem.code.info().retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if problem.code == Code::UnsupportedMediaType {
-        headers.insert(HeaderName::from_static("accept-post"), HeaderValue::from_static("application/json"));
     }
     if problem.code == Code::AmbiguousRequest {
         // Whatever follows on this connection can't be trusted to be a request.

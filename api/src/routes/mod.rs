@@ -8,6 +8,7 @@ mod health;
 mod latest;
 mod metrics;
 mod openapi;
+pub(crate) mod registry;
 mod reply;
 mod request;
 mod schemas;

@@ -147,6 +147,7 @@ async fn a_process_that_only_delivers_shows_itself_on_the_next_free_port() {
     let deps = Deps {
         log: SimLog::new(SimSettings::default()),
         registry: Arc::new(Embedded::open(Arc::new(MemoryStore::default())).unwrap()),
+        embedded: None,
         connectors: Some(Arc::new(Fixed)),
         metrics: prometheus::Registry::new(),
     };

@@ -14,5 +14,6 @@ mod logs;
 mod problems;
 mod publishing;
 mod reading;
+mod registry;
 mod registry_away;
 mod support;

@@ -37,6 +37,7 @@ pub struct Setup {
 pub struct Service {
     pub address: SocketAddr,
     pub management: SocketAddr,
+    pub registry_door: SocketAddr,
     pub log: Arc<SimLog>,
     pub registry: Arc<Embedded>,
     pub shutdown: CancellationToken,
@@ -79,8 +80,13 @@ impl Answer {
 
 pub fn settings(topics: Value) -> Settings {
     let topics: BTreeMap<String, TopicOptions> = serde_json::from_value(topics).unwrap();
-    let around =
-        Surroundings { base: Path::new("."), local_log: true, record_bytes: 1_000_000, dlq_topic: "events.dlq" };
+    let around = Surroundings {
+        base: Path::new("."),
+        local_log: true,
+        record_bytes: 1_000_000,
+        dlq_topic: "events.dlq",
+        registry_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+    };
     let mut settings = Settings::resolve(&ApiOptions::default(), &topics, around).unwrap();
     settings.listen.set_port(0);
     if let Some(management) = &mut settings.management_listen {
@@ -105,9 +111,11 @@ impl Service {
         let listeners = Listeners::bind(&setup.settings).await.unwrap();
         let address = listeners.api.as_ref().unwrap().local_addr().unwrap();
         let management = listeners.management.as_ref().unwrap().local_addr().unwrap();
+        let registry_door = listeners.registry.as_ref().unwrap().local_addr().unwrap();
         let deps = Deps {
             log: log.clone(),
             registry: setup.registry.unwrap_or_else(|| registry.clone()),
+            embedded: Some(Embedded::clone(&registry)),
             connectors: setup.connectors,
             metrics: prometheus::Registry::new(),
         };
@@ -115,7 +123,7 @@ impl Service {
         let serving = serve(setup.settings, listeners, deps, shutdown.clone());
         let task = tokio::spawn(async move { serving.await.unwrap() });
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { address, management, log, registry, shutdown, task, client }
+        Self { address, management, registry_door, log, registry, shutdown, task, client }
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
@@ -135,6 +143,17 @@ impl Service {
 
     pub async fn get_management(&self, path: &str) -> Answer {
         send(&self.client, self.management, "GET", path, &[], Vec::new()).await
+    }
+
+    /// To the registry's listener.
+    pub async fn registry(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        send(&self.client, self.registry_door, method, path, headers, body.into()).await
     }
 
     /// POST of JSON.

@@ -86,6 +86,10 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
         local_log: matches!(broker.url, BrokerUrl::Local(_)),
         record_bytes: producer.record_bytes,
         dlq_topic: &dlq.topic,
+        registry_listen: match &registry {
+            RegistrySettings::Embedded { listen } => Some(*listen),
+            RegistrySettings::Remote(_) => None,
+        },
     };
     let api = forebay_api::Settings::resolve(&options.api, &options.topics, around).map_err(|e| (e.key, e.msg))?;
     let sink = options.sink.resolve().map_err(|e| (format!("sink.{}", e.key), e.why))?;

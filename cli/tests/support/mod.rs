@@ -62,7 +62,9 @@ impl Place {
     /// With more lines of configuration.
     pub fn with(more: &str) -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };
-        place.write("forebay.yaml", &format!("api: {{listen: 127.0.0.1:0, management_listen: 127.0.0.1:0}}\n{more}"));
+        let api = "api: {listen: 127.0.0.1:0, management_listen: 127.0.0.1:0}\n";
+        let registry = if more.contains("registry:") { "" } else { "registry: {listen: 127.0.0.1:0}\n" };
+        place.write("forebay.yaml", &format!("{api}{registry}{more}"));
         place
     }
 

@@ -4,14 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::{
     super::{
-        Change, NewSchema, Registered, RegistryError, RegistryStore, Shown,
+        Change, NewSchema, ReferenceKey, Registered, RegistryError, RegistryStore, Shown,
         normalize::normalize,
         rules,
         state::{State, StoredSchema, check_own_subject},
     },
     parsed::Parsed,
 };
-use crate::schema::{Reference, Schema};
+use crate::schema::{
+    Reference, Schema,
+    limits::{MAX_NAME_BYTES, MAX_REFERENCES},
+    names::clip,
+};
 
 /// State, its store, and what was parsed of it.
 pub(super) struct Core {
@@ -60,6 +64,7 @@ impl Core {
     /// Parses a schema under its limits, and looks for it among the versions of the subject that are shown.
     pub(super) fn examine(&self, subject: &str, new: &NewSchema, shown: Shown) -> Result<Examined, RegistryError> {
         check_own_subject(subject)?;
+        check_references(&new.references)?;
         let references = self.state().resolve(&new.references, shown)?;
         let mut parsed = parse(&new.text, &references)?;
         let mut text: Arc<str> = new.text.as_str().into();
@@ -130,6 +135,23 @@ impl Core {
 
 fn parse(text: &str, references: &[Reference]) -> Result<Schema, RegistryError> {
     Schema::parse(text, references).map_err(|e| RegistryError::Invalid(e.to_string()))
+}
+
+/// What is stored of references is bounded like everything else.
+fn check_references(references: &[ReferenceKey]) -> Result<(), RegistryError> {
+    if references.len() > MAX_REFERENCES {
+        let problem = format!("{} references, over the limit of {MAX_REFERENCES}", references.len());
+        return Err(RegistryError::Invalid(problem));
+    }
+    for reference in references {
+        if reference.name.len() > MAX_NAME_BYTES {
+            let name = clip(&reference.name);
+            let problem = format!("the name {name:?}... of a reference is over the limit of {MAX_NAME_BYTES} bytes");
+            return Err(RegistryError::Invalid(problem));
+        }
+        check_own_subject(&reference.subject)?;
+    }
+    Ok(())
 }
 
 /// A new schema must be one that Avro's own library reads too: records outlive the software that wrote them.
