@@ -1,6 +1,8 @@
 //! Every named crash point is reached, the process aborts there, starts again, and the lake is audited record by record:
 //! nothing lost, nothing doubled, no torn file. A point that is never reached fails the run.
 //!
+//! Once into a directory and once into a bucket, where an S3 server is installed.
+//!
 //! `cargo test -p forebay-sink --features failpoints --test crash [POINT]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -23,6 +25,7 @@ use forebay_broker::{
     config::ProducerSettings,
     local::{LocalLog, LocalSettings},
 };
+use forebay_components::S3;
 use support::*;
 
 const POINTS: &[&str] = &[
@@ -35,10 +38,6 @@ const POINTS: &[&str] = &[
     "s3.before_put",
     "s3.after_put",
     "s3.between_files",
-    "dir.tmp_synced",
-    "dir.sidecar_written",
-    "dir.linked",
-    "dir.synced",
     "dlq.before_produce",
     "dlq.queued",
     "dlq.receipt",
@@ -48,6 +47,11 @@ const POINTS: &[&str] = &[
     "revoke.start",
     "revoke.done",
 ];
+
+/// Of a directory alone.
+const DIRECTORY_POINTS: &[&str] = &["dir.tmp_synced", "dir.sidecar_written", "dir.linked", "dir.synced"];
+/// Of a bucket alone; all its files are uploaded in parts.
+const UPLOAD_POINTS: &[&str] = &["s3.multipart_created", "s3.part_uploaded", "s3.before_complete", "s3.after_complete"];
 
 /// Which pass of a point aborts. The first must be reached; a later one may be beyond the run's end.
 const PASSES: [u64; 2] = [1, 4];
@@ -59,8 +63,10 @@ const OPTIONS: &str = r#"{"null_values":"ignore","errors":{"max_rate":1},"batch"
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["child", dir] => run(child(Path::new(dir), None)),
-        ["child", dir, point, pass] => run(child(Path::new(dir), Some((point, pass.parse().unwrap())))),
+        ["child", dir, options] => run(child(Path::new(dir), options, None)),
+        ["child", dir, options, point, pass] => {
+            run(child(Path::new(dir), options, Some((point, pass.parse().unwrap()))))
+        }
         rest => parent(rest.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default()),
     }
 }
@@ -70,49 +76,94 @@ fn run(work: impl Future<Output = ()>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+struct Case<'a> {
+    point: &'static str,
+    pass: u64,
+    s3: Option<&'a S3>,
+}
+
+impl Case<'_> {
+    fn name(&self) -> String {
+        let store = if self.s3.is_some() { "bucket" } else { "directory" };
+        format!("{} into a {store}, pass {}", self.point, self.pass)
+    }
+
+    /// A connector's, for a place in the bucket that no other case has.
+    fn options(&self) -> String {
+        let Some(s3) = self.s3 else { return OPTIONS.to_owned() };
+        let single_put_bytes = if UPLOAD_POINTS.contains(&self.point) { 1 } else { 16 << 20 };
+        let section = serde_json::json!({"single_put_bytes": single_put_bytes});
+        bucket::options(s3, &self.prefix(), OPTIONS, section)
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}-{}", self.point, self.pass)
+    }
+}
+
+fn cases<'a>(s3: Option<&'a S3>) -> Vec<Case<'a>> {
+    let stores: &[(Option<&'a S3>, &[&'static str])] = &[(None, DIRECTORY_POINTS), (s3, UPLOAD_POINTS)];
+    let mut cases = Vec::new();
+    for pass in PASSES {
+        for (s3, own) in stores.iter().take(1 + usize::from(s3.is_some())) {
+            let points = POINTS.iter().chain(own.iter());
+            cases.extend(points.map(|point| Case { point, pass, s3: *s3 }));
+        }
+    }
+    cases
+}
+
 fn parent(filter: &str) -> ExitCode {
-    let cases: Vec<(&str, u64)> = PASSES.iter().flat_map(|pass| POINTS.iter().map(|point| (*point, *pass))).collect();
-    let cases = Mutex::new(cases.into_iter().filter(|(point, _)| point.contains(filter)));
+    let s3 = forebay_components::available(S3::start());
+    let all = cases(s3.as_ref());
+    let count = all.len();
+    let cases = Mutex::new(all.into_iter().filter(|case| case.point.contains(filter)));
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let Some((point, pass)) = cases.lock().unwrap().next() else { break };
-                    let result = std::panic::catch_unwind(|| case(point, pass));
-                    println!("crash at {point}, pass {pass}: {}", if result.is_ok() { "ok" } else { "FAILED" });
+                    let Some(case) = cases.lock().unwrap().next() else { break };
+                    let result = std::panic::catch_unwind(|| try_out(&case));
+                    println!("crash at {}: {}", case.name(), if result.is_ok() { "ok" } else { "FAILED" });
                     if result.is_err() {
-                        failures.lock().unwrap().push((point, pass));
+                        failures.lock().unwrap().push(case.name());
                     }
                 }
             });
         }
     });
     let failures = failures.into_inner().unwrap();
-    println!("{} points, {} failed: {failures:?}", POINTS.len(), failures.len());
+    println!("{count} crashes, {} failed: {failures:?}", failures.len());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn case(point: &str, pass: u64) {
+fn try_out(case: &Case) {
     let dir = tempfile::tempdir().unwrap();
     run(async {
         let world = open(dir.path()).await;
         fill(&world).await;
         close(world).await;
     });
+    let options = case.options();
     let child = |args: &[&str]| {
-        Command::new(std::env::current_exe().unwrap()).arg("child").arg(dir.path()).args(args).output().unwrap()
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("child").arg(dir.path()).arg(&options).args(args).output().unwrap()
     };
-    let crashed = child(&[point, &pass.to_string()]);
+    let crashed = child(&[case.point, &case.pass.to_string()]);
     let aborted = !crashed.status.success();
-    assert!(aborted || pass > 1, "{point} was never reached: {}", String::from_utf8_lossy(&crashed.stderr));
     let errors = String::from_utf8_lossy(&crashed.stderr);
+    assert!(aborted || case.pass > 1, "{} was never reached: {errors}", case.point);
     assert!(!errors.contains("panicked"), "{errors}");
     let finished = child(&[]);
     assert!(finished.status.success(), "{}", String::from_utf8_lossy(&finished.stderr));
     run(async {
         let world = open(dir.path()).await;
-        audit(&world).await;
+        let rows = match case.s3 {
+            None => read_lake(&world.lake()),
+            Some(s3) => bucket::rows(&bucket::objects(s3, &case.prefix()).await),
+        };
+        audit(&world, rows).await;
         close(world).await;
     });
 }
@@ -156,7 +207,7 @@ async fn fill(world: &World) {
 }
 
 /// Delivers everything, while a second connector joins the group, and so a rebalance comes.
-async fn child(dir: &Path, crash: Option<(&str, u64)>) {
+async fn child(dir: &Path, options: &str, crash: Option<(&str, u64)>) {
     let _scenario = fail::FailScenario::setup();
     if let Some((point, pass)) = crash {
         let passes = AtomicU64::new(0);
@@ -168,18 +219,18 @@ async fn child(dir: &Path, crash: Option<(&str, u64)>) {
         fail::cfg_callback(point, abort).unwrap();
     }
     let world = open(dir).await;
-    let first = world.start(OPTIONS);
+    let first = world.start(options);
     tokio::time::sleep(Duration::from_millis(60)).await;
-    let second = world.start(OPTIONS);
+    let second = world.start(options);
     world.settled("t").await;
     first.drain(Duration::from_secs(10)).await;
     second.drain(Duration::from_secs(10)).await;
     close(world).await;
 }
 
-async fn audit(world: &World) {
+async fn audit(world: &World, found: Vec<LakeRow>) {
     let mut rows = BTreeSet::new();
-    for row in read_lake(&world.lake()) {
+    for row in found {
         assert_eq!(row.name, format!("reading {}", row.id));
         assert!(rows.insert((row.at.clone(), row.id)), "duplicated: {:?}", row.at);
     }

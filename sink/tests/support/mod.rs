@@ -29,6 +29,8 @@ use forebay_sink::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+pub mod bucket;
+
 pub const SCHEMA: &str = r#"{"type":"record","name":"Reading","fields":[
     {"name":"id","type":"long"},{"name":"name","type":"string"},{"name":"note","type":["null","string"],"default":null}]}"#;
 pub const DLQ: &str = "events.dlq";

@@ -54,7 +54,9 @@ pub enum Class {
     BadBucket,
     /// The key is too long.
     KeyTooLong,
-    /// No answer, or not in time.
+    /// The connection could not be made, or broke: the answer may have been on its way.
+    Broken,
+    /// No answer in time.
     Unreachable,
     /// Everything else.
     Other,
@@ -70,7 +72,10 @@ pub fn classify(reply: &Reply) -> Class {
         "NoSuchBucket" => return Class::NoBucket,
         "NotImplemented" => return Class::Unsupported,
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" => return Class::Expired,
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity" => return Class::BadCredentials,
+        // The last is versitygw's.
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity" | "XAdminUserNotFound" => {
+            return Class::BadCredentials;
+        }
         "RequestTimeTooSkewed" => return Class::WrongClock,
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
             return Class::WrongRegion;
@@ -85,7 +90,7 @@ pub fn classify(reply: &Reply) -> Class {
     match status {
         412 => Class::Taken,
         409 => Class::Conflict,
-        404 => Class::Missing,
+        404 if matches!(reply.code.as_str(), "" | "NoSuchKey" | "NotFound") => Class::Missing,
         501 => Class::Unsupported,
         400 if refuses_condition(&reply.message) => Class::Unsupported,
         301 => Class::WrongRegion,
@@ -107,6 +112,8 @@ fn unanswered(message: &str) -> Class {
         Class::NoCredentials
     } else if message.contains("region must be set") || message.contains("missing region") {
         Class::WrongRegion
+    } else if message.contains("io error") {
+        Class::Broken
     } else {
         Class::Unreachable
     }
@@ -185,7 +192,7 @@ fn advice(class: Class, settings: &S3Settings, reply: &Reply, service: &str) -> 
         Class::BadBucket => format!("{service} takes no bucket named {bucket:?}: correct the connector's url"),
         Class::KeyTooLong => "the key is too long: shorten the url's prefix, topics.dir or the topic".to_owned(),
         Class::Throttled => format!("{service} asks for fewer requests"),
-        Class::Unreachable => format!("{service} did not answer: see that it runs and can be reached"),
+        Class::Broken | Class::Unreachable => format!("{service} did not answer: see that it runs and can be reached"),
         Class::Unsupported => {
             format!("{service} does not implement what was asked for; s3.checksum: when_required may help")
         }

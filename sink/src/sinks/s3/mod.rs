@@ -134,6 +134,11 @@ impl Inner {
                 self.condition.refused(&self.service)?;
                 Ok(Round::Again)
             }
+            // A service that refuses before it has read the whole body may close the connection over its answer.
+            Some(Class::Broken) => match self.service.head(key).await {
+                Ok(Some(found)) => Ok(Round::Exists(found)),
+                _ => Err(self.error(failed)),
+            },
             _ => Err(self.error(failed)),
         }
     }

@@ -75,7 +75,8 @@ async fn send(service: &Service, key: &str, id: &str, part: &Part, content: &Con
             }
             Err(failed) => failed,
         };
-        let passes = matches!(failed.class(), Some(Class::Throttled | Class::Unreachable | Class::Other));
+        let passes =
+            matches!(failed.class(), Some(Class::Throttled | Class::Broken | Class::Unreachable | Class::Other));
         if !passes || backoff.failures() + 1 >= TRIES {
             return Err(failed);
         }
