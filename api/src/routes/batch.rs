@@ -41,7 +41,7 @@ use crate::{
         (status = 200, description = "All events are stored.", body = BatchResponse),
         (status = 202, description = "All are stored, some of them as dead letters.", body = BatchResponse),
         (status = 207, description = "Some events are stored, others are not: see `results`.", body = BatchResponse,
-            headers(("Retry-After" = Option<u32>, description = "Seconds after which to send those with `retry` again."))),
+            headers(("Retry-After" = u32, description = "Seconds after which to send those with `retry` again."))),
         OfBatch,
     )
 )]

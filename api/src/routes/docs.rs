@@ -40,7 +40,8 @@ static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 
 /// This document
 ///
-/// It follows the topics and their schemas within a second. `ETag` tells its versions apart.
+/// It follows the topics and their schemas: within a second, or as soon as the client of a registry elsewhere sees them.
+/// `ETag` tells its versions apart.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "openapi", tag = "documentation",
     params(

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Service, settings};
 
-/// The static part as it is checked in. `FOREBAY_RENEW=1 cargo test -p forebay-api the_document_is_the_one_checked_in`
-/// writes it anew.
+/// The static part as it is checked in. `FOREBAY_RENEW=1 cargo test -p forebay-api checked_in` writes it anew.
 #[test]
 fn the_document_is_the_one_checked_in() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
@@ -21,7 +20,7 @@ fn the_document_is_the_one_checked_in() {
     assert!(
         checked_in == text,
         "docs/openapi.json is not what the routes say, first in {difference:?}. Look at the change, then write it anew: \
-         FOREBAY_RENEW=1 cargo test -p forebay-api the_document_is_the_one_checked_in"
+         FOREBAY_RENEW=1 cargo test -p forebay-api checked_in"
     );
 }
 
