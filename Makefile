@@ -7,6 +7,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO := cargo
 # Crash points, and the suite that every log passes, are compiled in for tests only.
 TEST_FEATURES := forebay-cli/failpoints,forebay-sink/failpoints,forebay-broker/failpoints,forebay-broker/conformance
+# Where the demo's log is: local, or kafka (then its lake is on S3); it starts the servers that it needs.
+BROKER := local
 # Where the servers that tests run against are installed.
 export FOREBAY_COMPONENTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/forebay/components
 
@@ -16,9 +18,11 @@ export FOREBAY_COMPONENTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/forebay/comp
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: tools python ## the main path on real data, with proof (KEEP=1 leaves it running)
+demo: tools python $(if $(filter kafka,$(BROKER)),components) ## the main path on real data, with proof (BROKER=kafka: on Kafka and S3; KEEP=1 leaves it running)
 	$(CARGO) build --locked --release -p forebay-cli
-	.venv/bin/python examples/flights/demo.py --forebay $(TARGET_DIR)/release/forebay --folder forebay-data/demo $(if $(KEEP),--keep)
+	$(if $(filter kafka,$(BROKER)),$(CARGO) build --locked --release -p forebay-components)
+	.venv/bin/python examples/flights/demo.py --forebay $(TARGET_DIR)/release/forebay --folder forebay-data/demo \
+	    --broker $(BROKER) --components $(TARGET_DIR)/release/forebay-components $(if $(KEEP),--keep)
 
 test: export FOREBAY_TEST_REQUIRE := all
 test: export FOREBAY_TEST_PYTHON := $(CURDIR)/.venv/bin/python

@@ -62,6 +62,11 @@ pub trait Log: Send + Sync + 'static {
     /// Stable identity of the cluster (Kafka's cluster id; of `local://`, made when it was created).
     fn cluster_id(&self) -> &str;
 
+    /// The brokers that serve now, `host:port` each; none where the log is in this process.
+    async fn brokers(&self) -> Result<Vec<String>, LogError> {
+        Ok(Vec::new())
+    }
+
     /// Creates a topic. Its name: `[A-Za-z0-9._-]{1,249}`, not `.` or `..`.
     async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError>;
     /// Deletes a topic with its records and committed offsets.

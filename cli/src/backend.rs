@@ -43,7 +43,7 @@ struct Own {
     served: JoinHandle<Outcome>,
     parts: Parts,
     // Last: others may come when everything above is gone.
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl std::fmt::Debug for Own {
@@ -58,14 +58,24 @@ pub async fn open(target: &Target, context: &Context, purpose: Purpose) -> Resul
         return Ok(Backend { client: Client::new(url)?, own: None });
     }
     let data_dir = &context.config.data_dir;
+    let shared = !context.config.keeps_state();
+    if shared && !data_dir.exists() {
+        return serve(context, purpose, None).await;
+    }
     match Lock::attempt_patiently(data_dir).await? {
         Attempt::Held(Some(Holder { api: Some(api), .. })) => Ok(Backend { client: Client::new(&api)?, own: None }),
+        Attempt::Ours(lock) if shared => {
+            drop(lock);
+            serve(context, purpose, None).await
+        }
+        Attempt::Held(_) if shared => serve(context, purpose, None).await,
         Attempt::Held(holder) => Err(lock::refused(data_dir, holder.as_ref())),
-        Attempt::Ours(lock) => serve(context, purpose, lock).await,
+        Attempt::Ours(lock) => serve(context, purpose, Some(lock)).await,
     }
 }
 
-async fn serve(context: &Context, purpose: Purpose, lock: Lock) -> Result<Backend, Failure> {
+/// Serves over log and registry; `lock` if they keep state in the data directory.
+async fn serve(context: &Context, purpose: Purpose, lock: Option<Lock>) -> Result<Backend, Failure> {
     let mut settings = context.config.api.clone();
     settings.management_listen = None;
     settings.drain.ready_wait = Duration::ZERO;

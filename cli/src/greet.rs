@@ -89,12 +89,9 @@ pub fn log(config: &Config) -> String {
 
 /// Where schemas are.
 pub fn registry(config: &Config) -> String {
-    match (&config.registry, config.local_log()) {
-        (RegistrySettings::Remote(remote), _) => remote.to_string(),
-        (RegistrySettings::Embedded { .. }, Some(log)) => format!("embedded, in {}", log.display()),
-        (RegistrySettings::Embedded { .. }, None) => {
-            format!("embedded, in {}", config.registry_dir().display())
-        }
+    match &config.registry {
+        RegistrySettings::Remote(remote) => remote.to_string(),
+        RegistrySettings::Embedded { .. } => format!("embedded, in {}", config.registry_dir().display()),
     }
 }
 

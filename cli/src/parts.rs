@@ -28,22 +28,28 @@ pub struct Parts {
     pub embedded: Option<Embedded>,
 }
 
+/// A registry, and the same once more if it is the embedded one.
+pub type OpenRegistry = (Arc<dyn Registry>, Option<Embedded>);
+
 /// Opens the log and the registry.
 pub async fn open(config: &Config) -> Result<Parts, Failure> {
     let opened = forebay_broker::open(&config.broker, config.producer).await.map_err(not_opened)?;
-    let (settings, dir) = (config.registry.clone(), config.registry_dir());
-    let opening = tokio::task::spawn_blocking(move || registry(&settings, opened.registry_store, &dir));
-    let (registry, embedded) = opening.await.map_err(Failure::error)??;
+    let (registry, embedded) = registry(config, opened.registry_store).await?;
     Ok(Parts { log: opened.log, registry, embedded })
 }
 
-/// The registry of the settings: the embedded one in its log, or beside a log that has no place for it. One that is
-/// elsewhere need not answer yet. Blocks.
-fn registry(
+/// Opens the registry: the embedded one in its log, or beside a log that has no place for it. One that is elsewhere
+/// need not answer yet.
+pub async fn registry(config: &Config, store: Option<Arc<dyn RegistryStore>>) -> Result<OpenRegistry, Failure> {
+    let (settings, dir) = (config.registry.clone(), config.registry_dir());
+    tokio::task::spawn_blocking(move || opened(&settings, store, &dir)).await.map_err(Failure::error)?
+}
+
+fn opened(
     settings: &RegistrySettings,
     store: Option<Arc<dyn RegistryStore>>,
     dir: &Path,
-) -> Result<(Arc<dyn Registry>, Option<Embedded>), Failure> {
+) -> Result<OpenRegistry, Failure> {
     let told = |error| match error {
         RegistryError::Invalid(text) => Failure::usage(text),
         error => Failure::error(error),

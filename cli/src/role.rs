@@ -1,7 +1,5 @@
 //! Which parts a process runs: everything (`up`), the service that takes events (`api`), the connectors (`sink`). Pure.
 
-use forebay_avro::registry::config::RegistrySettings;
-
 use crate::{config::Config, exit::Failure};
 
 /// What a process is there for.
@@ -38,10 +36,10 @@ impl Role {
                 log.display()
             )));
         }
-        if let RegistrySettings::Embedded { .. } = config.registry {
+        if config.registry_is_embedded() {
             return Err(Failure::usage(
-                "`forebay sink` reads schemas from a registry that it shares with the API: set registry.url, \
-                 e.g. registry: {url: \"http://host:8081\"}",
+                "`forebay sink` reads schemas from a registry that it shares with the API: add its address to \
+                 forebay.yaml, e.g.\n  registry: {url: \"http://127.0.0.1:8081\"}",
             ));
         }
         if config.connectors.is_empty() {

@@ -74,9 +74,14 @@ pub async fn run(args: &args::Schemas, context: &Context) -> Outcome {
     done.and(closed)
 }
 
+/// All subjects, sorted.
+pub async fn subjects(client: &Client) -> Result<Vec<String>, Failure> {
+    Ok(client.get::<Subjects>(&PATH, &[]).await?.subjects)
+}
+
 async fn list(client: &Client, context: &Context) -> Outcome {
     let mut versions = Vec::new();
-    for subject in client.get::<Subjects>(&PATH, &[]).await?.subjects {
+    for subject in subjects(client).await? {
         versions.push(version(client, &subject, None).await?);
     }
     context.output.rows(&versions)

@@ -31,6 +31,12 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn run(role: Role, args: &args::Serve, context: &Context) -> Outcome {
     let config = &context.config;
     role.allows(config)?;
+    if config.registry_is_embedded() && config.local_log().is_none() {
+        tracing::warn!(
+            dir = %config.registry_dir().display(),
+            "The schema registry is embedded in this process: others on this log need registry.url, and so does a second API."
+        );
+    }
     let mut lock = if role.takes_events() { Some(lock(config).await?) } else { None };
     let asked = signals::listen()?;
     let mut system = System::start(role, args, config).await?;

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import data
+from places import Folders, Places, Servers
 from publish import Publisher, call
 from report import Report
 
@@ -27,13 +28,9 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def start(forebay: str, folder: Path, address: str) -> subprocess.Popen[bytes]:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def start(forebay: str, folder: Path, places: Places, address: str) -> subprocess.Popen[bytes]:
     variables = {
         "DEMO_DATA_DIR": str(folder),
-        "DEMO_LOG_URL": f"local://{folder}/log",
-        "DEMO_LAKE_URL": f"file://{folder}/lake",
         "DEMO_LISTEN": address,
         "DEMO_MANAGEMENT_LISTEN": free_address(),
         "DEMO_REGISTRY_LISTEN": free_address(),
@@ -41,7 +38,7 @@ def start(forebay: str, folder: Path, address: str) -> subprocess.Popen[bytes]:
     log = (folder / "forebay.log").open("wb")
     return subprocess.Popen(
         [forebay, "up", "-c", str(HERE / "forebay.yaml")],
-        env=os.environ | variables,
+        env=os.environ | variables | places.variables(),
         stderr=log,
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C comes here first; `stop` then ends it in order
@@ -148,12 +145,12 @@ def stop(process: subprocess.Popen[bytes]) -> bool:
         return False
 
 
-def run(process: subprocess.Popen[bytes], address: str, folder: Path) -> bool:
+def run(process: subprocess.Popen[bytes], places: Places, address: str, folder: Path) -> bool:
     wait_ready(process, address, folder / "forebay.log")
     fine = broken_events(address)
     publish_all(address)
     print(f"\nThe lake held everything {wait_for_lake(address):.1f} s after the last answer. DuckDB says:")
-    report = Report(folder / "lake")
+    report = Report(places.lake())
     report.flights()
     report.weather()
     report.duplicates()
@@ -165,22 +162,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--forebay", required=True, help="the built binary")
     parser.add_argument("--folder", type=Path, required=True, help="data folder; emptied first")
+    parser.add_argument("--broker", choices=["local", "kafka"], default="local", help="kafka: with S3 beside it")
+    parser.add_argument("--components", help="the built program that starts Kafka and S3; for --broker kafka")
     parser.add_argument("--keep", action="store_true", help="leave Forebay running")
     options = parser.parse_args()
+    if options.broker == "kafka" and not options.components:
+        parser.error("--broker kafka needs --components")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in order, as Ctrl-C does
     folder, address, began = options.folder.resolve(), free_address(), time.monotonic()
-    process = start(options.forebay, folder, address)
-    keep = False
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    places: Places | None = None
+    process: subprocess.Popen[bytes] | None = None
+    keep, stopped = False, True
     try:
-        fine = run(process, address, folder)
+        places = Servers(folder, options.components) if options.broker == "kafka" else Folders(folder)
+        process = start(options.forebay, folder, places, address)
+        fine = run(process, places, address, folder)
         keep = options.keep
     except KeyboardInterrupt:
         print("\ninterrupted: stopping", file=sys.stderr)
         return 130
     finally:
-        if not keep:
+        if process and not keep:
             stopped = stop(process)
-    if keep:
-        print(f"\nStill running at http://{address}, data in {folder}. Stop it with: kill {process.pid}")
+        if places and not keep:
+            places.close()
+    if keep and process and places:
+        pids = [str(pid) for pid in [process.pid, *places.pids()]]
+        print(f"\nStill running at http://{address}, data in {folder}. Stop it with: kill {' '.join(pids)}")
     elif not stopped:
         print(f"\nforebay did not stop in order; its log is {folder}/forebay.log")
         fine = False

@@ -6,7 +6,7 @@ use rdkafka::{
     TopicPartitionList,
     admin::{AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     error::RDKafkaErrorCode,
-    metadata::Metadata,
+    metadata::{Metadata, MetadataBroker},
 };
 use tokio::time::Instant;
 
@@ -65,6 +65,12 @@ impl Admin {
     async fn metadata(&self) -> Result<Metadata, LogError> {
         self.blocking(|admin| admin.inner().fetch_metadata(None, ASK_TIMEOUT).map_err(|error| unavailable(&error)))
             .await
+    }
+
+    /// Addresses of the brokers.
+    pub async fn brokers(&self) -> Result<Vec<String>, LogError> {
+        let address = |broker: &MetadataBroker| format!("{}:{}", broker.host(), broker.port());
+        Ok(self.metadata().await?.brokers().iter().map(address).collect())
     }
 
     /// Names of all topics.

@@ -197,6 +197,10 @@ impl Log for KafkaLog {
         &self.cluster_id
     }
 
+    async fn brokers(&self) -> Result<Vec<String>, LogError> {
+        self.inner.admin.brokers().await
+    }
+
     async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
         self.open_still()?;
         let info = self.inner.admin.create(spec).await?;

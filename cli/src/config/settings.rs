@@ -54,9 +54,19 @@ impl Config {
         }
     }
 
-    /// The directory of an embedded registry that has no place in the log.
+    /// Whether this process holds the schema registry itself.
+    pub fn registry_is_embedded(&self) -> bool {
+        matches!(self.registry, RegistrySettings::Embedded { .. })
+    }
+
+    /// The directory of an embedded registry: that of the embedded log, or one of its own.
     pub fn registry_dir(&self) -> PathBuf {
-        self.data_dir.join("registry")
+        self.local_log().map_or_else(|| self.data_dir.join("registry"), Path::to_owned)
+    }
+
+    /// Whether a process that opens log and registry keeps state in `data_dir`, and needs it for itself.
+    pub fn keeps_state(&self) -> bool {
+        self.local_log().is_some() || self.registry_is_embedded()
     }
 }
 

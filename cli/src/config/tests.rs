@@ -17,6 +17,15 @@ fn log_dir(config: &Config) -> PathBuf {
 }
 
 #[test]
+fn the_page_for_production_shows_keys_that_exist() {
+    let page = include_str!("../../../docs/production.md");
+    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let variables = ["KAFKA_PASSWORD", "REGISTRY_TOKEN"].map(|name| (name.to_owned(), "secret".to_owned()));
+    let config = parse(block, None, variables.into()).unwrap();
+    assert!(config.local_log().is_none() && !config.registry_is_embedded());
+}
+
+#[test]
 fn nothing_is_needed() {
     let config = parse("", None, HashMap::new()).unwrap();
     let here = std::env::current_dir().unwrap();

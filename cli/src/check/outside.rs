@@ -1,0 +1,208 @@
+//! The log and the registry: opened here where that is possible, else asked of the process that has them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use forebay_avro::registry::{Registry, RegistryStore};
+use forebay_broker::Log;
+
+use super::{ANSWER_WITHIN, Findings, Place, SchemaFile, count, within};
+use crate::{client::Client, config::Config, lock::Holder, parts, schemas, topics};
+
+/// For the log to open: a cluster's first answer takes its time, and its reason is worth waiting for.
+const OPEN_WITHIN: Duration = Duration::from_secs(25);
+
+/// A part, as far as it can be asked.
+enum Source<T: ?Sized> {
+    /// Opened here.
+    Ours(Arc<T>),
+    /// In another process, which answers for it.
+    Theirs(Client),
+    /// Not there yet: nothing to compare with.
+    New,
+    /// Out of reach, which a finding says already.
+    Away,
+}
+
+/// Compares the configuration with what log and registry hold.
+pub(super) async fn look(config: &Config, place: Place, files: &[SchemaFile<'_>]) -> Findings {
+    let mut findings = Findings::default();
+    let (log, store) = log(config, &place, &mut findings).await;
+    if let Some(there) = held_topics(&log, config, &mut findings).await {
+        partitions(config, &there, &mut findings);
+        dead_letters(config, &there, &mut findings);
+    }
+    let registry = registry(config, &place, store, &mut findings).await;
+    subjects(&registry, config, &mut findings).await;
+    for file in files {
+        findings.add(format!("topics.{}.schema_file", file.topic), fits(&registry, file).await);
+    }
+    if let Source::Ours(log) = log {
+        // What was open for a look; there is nothing to lose.
+        let _ = log.close().await;
+    }
+    findings
+}
+
+type Store = Option<Arc<dyn RegistryStore>>;
+
+async fn log(config: &Config, place: &Place, findings: &mut Findings) -> (Source<dyn Log>, Store) {
+    if let Some(dir) = config.local_log() {
+        match place {
+            Place::Ours { .. } if dir.exists() => {}
+            Place::Ours { .. } | Place::Fresh => {
+                findings.add("broker", Ok(format!("the embedded log will be made, in {}", dir.display())));
+                return (Source::New, None);
+            }
+            place => return (theirs(place), None),
+        }
+    }
+    let opening = async { forebay_broker::open(&config.broker, config.producer).await.map_err(|e| e.to_string()) };
+    match within(OPEN_WITHIN, "the log", opening).await {
+        Ok(opened) => (Source::Ours(opened.log), opened.registry_store),
+        Err(why) => {
+            findings.add("broker", Err(why));
+            (Source::Away, None)
+        }
+    }
+}
+
+fn theirs<T: ?Sized>(place: &Place) -> Source<T> {
+    match place {
+        Place::Theirs(Holder { api: Some(api), .. }) => Client::new(api).map_or(Source::Away, Source::Theirs),
+        _ => Source::Away,
+    }
+}
+
+/// Partitions by topic, if the log can tell; says where the log is.
+async fn held_topics(
+    log: &Source<dyn Log>,
+    config: &Config,
+    findings: &mut Findings,
+) -> Option<BTreeMap<String, i32>> {
+    let found = match log {
+        Source::New => return Some(BTreeMap::new()),
+        Source::Away => return None,
+        Source::Ours(log) => within(ANSWER_WITHIN, "the log", told(&**log)).await,
+        Source::Theirs(client) => {
+            let topics = topics::all(client).await.map_err(|failure| failure.text);
+            let topics = topics.map(|all| all.into_iter().map(|t| (t.name, t.partitions)).collect::<BTreeMap<_, _>>());
+            topics.map(|topics| ("the running process answers for it".to_owned(), topics))
+        }
+    };
+    match found {
+        Ok((says, topics)) => {
+            let holds = format!("{} is reached: {says}; it holds {}", config.broker.url, count(topics.len(), "topic"));
+            findings.add("broker", Ok(holds));
+            Some(topics)
+        }
+        Err(why) => {
+            findings.add("broker", Err(why));
+            None
+        }
+    }
+}
+
+async fn told(log: &dyn Log) -> Result<(String, BTreeMap<String, i32>), String> {
+    let brokers = log.brokers().await.map_err(|error| error.to_string())?;
+    let topics = log.topics().await.map_err(|error| error.to_string())?;
+    let cluster = log.cluster_id();
+    let says = match brokers.as_slice() {
+        [] => format!("log {cluster}"),
+        brokers => format!("cluster {cluster}, {}: {}", count(brokers.len(), "broker"), brokers.join(", ")),
+    };
+    Ok((says, topics.into_iter().map(|topic| (topic.name.to_string(), topic.partitions)).collect()))
+}
+
+/// Configured topics: partitions only ever grow.
+fn partitions(config: &Config, there: &BTreeMap<String, i32>, findings: &mut Findings) {
+    for (name, settings) in &config.api.topics {
+        let wanted = settings.partitions;
+        let found = match (there.get(name), wanted) {
+            (None, wanted) => {
+                let wanted = wanted.unwrap_or(forebay_api::config::DEFAULT_PARTITIONS);
+                Ok(format!("it will be made, with {wanted} partitions"))
+            }
+            (Some(has), None) => Ok(format!("it has {has}")),
+            (Some(has), Some(wanted)) if wanted < *has => Err(format!(
+                "{wanted} are configured, but it has {has}, and partitions never go: set {has} or more"
+            )),
+            (Some(has), Some(wanted)) if wanted > *has => Ok(format!("it has {has} and will grow to {wanted}")),
+            (Some(has), Some(_)) => Ok(format!("it has {has}, as configured")),
+        };
+        findings.add(format!("topics.{name}.partitions"), found);
+    }
+}
+
+fn dead_letters(config: &Config, there: &BTreeMap<String, i32>, findings: &mut Findings) {
+    let topic = &config.dlq.topic;
+    let says = match there.get(topic) {
+        _ if topic.contains('{') => format!("{topic}: each is made for its first dead letter"),
+        Some(partitions) => format!("{topic} is there, with {partitions} partitions"),
+        None => format!("{topic} will be made"),
+    };
+    findings.add("dlq.topic", Ok(says));
+}
+
+async fn registry(
+    config: &Config,
+    place: &Place,
+    store: Store,
+    findings: &mut Findings,
+) -> Source<dyn Registry> {
+    if config.registry_is_embedded() {
+        match place {
+            Place::Ours { .. } if !config.registry_dir().exists() => return Source::New,
+            Place::Ours { .. } if config.local_log().is_some() && store.is_none() => return Source::Away,
+            Place::Ours { .. } => {}
+            Place::Fresh => return Source::New,
+            place => return theirs(place),
+        }
+    }
+    match parts::registry(config, store).await {
+        Ok((registry, _)) => Source::Ours(registry),
+        Err(failure) => {
+            findings.add("registry", Err(failure.text));
+            Source::Away
+        }
+    }
+}
+
+/// How many subjects there are, and what new versions have to keep to.
+async fn subjects(registry: &Source<dyn Registry>, config: &Config, findings: &mut Findings) {
+    let at = crate::greet::registry(config);
+    let found = match registry {
+        Source::Away => return,
+        Source::New => Ok("the embedded registry will be made".to_owned()),
+        Source::Ours(registry) => within(ANSWER_WITHIN, "the registry", holds(&**registry)).await,
+        Source::Theirs(client) => match schemas::subjects(client).await {
+            Ok(subjects) => Ok(format!("the running process answers for it, {}", count(subjects.len(), "subject"))),
+            Err(failure) => Err(failure.text),
+        },
+    };
+    findings.add("registry", found.map(|says| format!("{at}: {says}")));
+}
+
+async fn holds(registry: &dyn Registry) -> Result<String, String> {
+    let subjects = registry.subjects().await.map_err(|error| error.to_string())?;
+    let level = registry.compatibility(None).await.map_err(|error| error.to_string())?;
+    Ok(format!("{}, new versions have to be {level} compatible", count(subjects.len(), "subject")))
+}
+
+async fn fits(registry: &Source<dyn Registry>, file: &SchemaFile<'_>) -> Result<String, String> {
+    let (path, subject) = (file.path.display(), file.subject);
+    let differences = match registry {
+        Source::Away => return Ok(format!("{path} is sound; the registry could not be asked about {subject}")),
+        Source::New => return Ok(format!("{path} is sound, and new")),
+        Source::Ours(registry) => {
+            let asked = async { registry.check(subject, &file.text, &[]).await.map_err(|error| error.to_string()) };
+            within(ANSWER_WITHIN, "the registry", asked).await?
+        }
+        Source::Theirs(client) => {
+            schemas::dry_run(client, subject, &file.text).await.map_err(|failure| failure.text)?.differences
+        }
+    };
+    if differences.is_empty() {
+        return Ok(format!("{path} fits the versions of {subject}"));
+    }
+    Err(format!("{path} does not fit {subject}: {}", differences.join("; ")))
+}
