@@ -98,7 +98,7 @@ fn configurations_are_refused_with_line_and_fix() {
         ("api:\n  timeout_ms: 5\n", "forebay.yaml:2: api.timeout_ms: 5 is outside 100 to 30000"),
         ("connectors:\n  lake:\n    tasks_max: 0\n", "forebay.yaml:3: connectors.lake.tasks_max: "),
         ("sink:\n  memory_bytes: 1\n", "forebay.yaml:2: sink.memory_bytes: "),
-        ("broker: {url: kafka://h}\n", "forebay.yaml:1: broker.url: kafka:// is not in this version"),
+        ("broker: {url: kafka://h}\n", "forebay.yaml:1: broker.url: \"h\" is no broker: write HOST:PORT"),
     ] {
         let place = Place::bare();
         place.write("forebay.yaml", text);

@@ -9,8 +9,8 @@ use std::{future::Future, path::Path, time::Duration};
 use forebay_avro::{event::EventEncoder, schema::Schema};
 use serde::Serialize;
 
-pub use self::place::writable;
 use self::place::Place;
+pub use self::place::writable;
 use crate::{
     config::Config,
     context::Context,
@@ -131,12 +131,9 @@ async fn destinations(config: &Config) -> Findings {
 }
 
 /// The answer, or that none came in time.
-async fn within<T>(
-    limit: Duration,
-    whose: &str,
-    answer: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
-    let late = || format!("{whose} did not answer within {} s: is it running, and the way to it open?", limit.as_secs());
+async fn within<T>(limit: Duration, whose: &str, answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late =
+        || format!("{whose} did not answer within {} s: is it running, and the way to it open?", limit.as_secs());
     tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(late()))
 }
 

@@ -74,11 +74,7 @@ fn theirs<T: ?Sized>(place: &Place) -> Source<T> {
 }
 
 /// Partitions by topic, if the log can tell; says where the log is.
-async fn held_topics(
-    log: &Source<dyn Log>,
-    config: &Config,
-    findings: &mut Findings,
-) -> Option<BTreeMap<String, i32>> {
+async fn held_topics(log: &Source<dyn Log>, config: &Config, findings: &mut Findings) -> Option<BTreeMap<String, i32>> {
     let found = match log {
         Source::New => return Some(BTreeMap::new()),
         Source::Away => return None,
@@ -123,9 +119,9 @@ fn partitions(config: &Config, there: &BTreeMap<String, i32>, findings: &mut Fin
                 Ok(format!("it will be made, with {wanted} partitions"))
             }
             (Some(has), None) => Ok(format!("it has {has}")),
-            (Some(has), Some(wanted)) if wanted < *has => Err(format!(
-                "{wanted} are configured, but it has {has}, and partitions never go: set {has} or more"
-            )),
+            (Some(has), Some(wanted)) if wanted < *has => {
+                Err(format!("{wanted} are configured, but it has {has}, and partitions never go: set {has} or more"))
+            }
             (Some(has), Some(wanted)) if wanted > *has => Ok(format!("it has {has} and will grow to {wanted}")),
             (Some(has), Some(_)) => Ok(format!("it has {has}, as configured")),
         };
@@ -143,12 +139,7 @@ fn dead_letters(config: &Config, there: &BTreeMap<String, i32>, findings: &mut F
     findings.add("dlq.topic", Ok(says));
 }
 
-async fn registry(
-    config: &Config,
-    place: &Place,
-    store: Store,
-    findings: &mut Findings,
-) -> Source<dyn Registry> {
+async fn registry(config: &Config, place: &Place, store: Store, findings: &mut Findings) -> Source<dyn Registry> {
     if config.registry_is_embedded() {
         match place {
             Place::Ours { .. } if !config.registry_dir().exists() => return Source::New,

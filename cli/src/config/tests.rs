@@ -53,7 +53,7 @@ fn each_crate_refuses_in_its_words_and_the_line_is_found() {
         ("api:\n  timeout_ms: 1\n", 2, "api.timeout_ms: 1 is outside 100 to 30000"),
         ("topics:\n  a.b:\n    partitions: 0\n", 3, "topics.a.b.partitions: 0 is outside 1 to 10000"),
         ("topics:\n  \"a b\": {}\n", 2, "topics.a b: a topic name holds letters"),
-        ("broker:\n\n  url: kafka://h\n", 3, "broker.url: kafka:// is not in this version"),
+        ("broker:\n\n  url: kafka://h\n", 3, "broker.url: \"h\" is no broker: write HOST:PORT"),
         ("dlq.topic: a b\n", 1, "dlq.topic: "),
         ("log.level: loud=loud=\n", 1, "log.level: "),
         ("log:\n  format: xml\n", 2, "log.format: \"xml\" is none of auto, text, json"),
