@@ -2,8 +2,8 @@
 //! their tools read.
 //!
 //! What it accepts, the encoder encodes, but for what JSON Schema can't say: an integer with a fraction of zero (`1.0`),
-//! the digits of a second, the precision of a decimal in quotes, sizes. What it leaves out: `{"<branch>": value}` for
-//! unions whose values tell the branch by themselves.
+//! the digits of a second and of a decimal, sizes. What it leaves out: `{"<branch>": value}` for unions whose values tell
+//! the branch by themselves.
 
 mod example;
 mod leaf;
