@@ -271,6 +271,37 @@ async fn a_commit_set_back_to_a_groups_start_writes_nothing_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_set_back_under_other_settings_calls_a_person() {
+    let (log, world, store) = simulated(22).await;
+    world.topic("t", 1).await;
+    world.publish("t", 1, 0, 10).await;
+    let connector = world.start_on(r#"{"partitioner":"daily","batch":{"max_age_ms":300}}"#, &store);
+    world.settled("t").await;
+    drop(connector);
+    pass(60).await;
+    let before = store.objects();
+    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 0, metadata: String::new() }));
+    // The same names, and maybe other rows in them.
+    let other = r#"{"partitioner":"daily","timezone":"Etc/GMT","batch":{"max_age_ms":300}}"#;
+    let connector = world.start_on(other, &store);
+    assert_eq!(failed(&connector).await, "KEY_TAKEN");
+    assert_eq!(store.objects(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_another_connector_is_never_touched() {
+    let (_, world, store) = simulated(23).await;
+    world.topic("t", 1).await;
+    world.publish("t", 1, 0, 3).await;
+    let key = "t/partition=0/t+0+00000000000000000000+1.parquet";
+    let theirs: Metadata = [("forebay-connector".to_owned(), "another".to_owned())].into();
+    store.plant(key, Bytes::from_static(b"theirs"), theirs);
+    let connector = world.start_on(FAST, &store);
+    assert_eq!(failed(&connector).await, "KEY_TAKEN");
+    assert_eq!(store.objects()[key].0, "theirs");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_fits_nowhere_stops_the_task() {
     let (_, world, store) = simulated(21).await;
     world.topic("t", 1).await;

@@ -192,6 +192,9 @@ fn advice(class: Class, settings: &S3Settings, reply: &Reply, service: &str) -> 
         Class::BadBucket => format!("{service} takes no bucket named {bucket:?}: correct the connector's url"),
         Class::KeyTooLong => "the key is too long: shorten the url's prefix, topics.dir or the topic".to_owned(),
         Class::Throttled => format!("{service} asks for fewer requests"),
+        Class::Broken if reply.message.contains("certificate") => {
+            format!("{service} showed a certificate that is not trusted: name its issuer's in s3.ca_file")
+        }
         Class::Broken | Class::Unreachable => format!("{service} did not answer: see that it runs and can be reached"),
         Class::Unsupported => {
             format!("{service} does not implement what was asked for; s3.checksum: when_required may help")
@@ -245,4 +248,43 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_decide_before_status_and_words_where_no_answer_came() {
+        let cases = [
+            (Some(200), "PreconditionFailed", "", Class::Taken),
+            (Some(412), "", "", Class::Taken),
+            (Some(409), "", "", Class::Conflict),
+            (Some(404), "NoSuchUpload", "", Class::UploadGone),
+            (Some(404), "NoSuchBucket", "", Class::NoBucket),
+            (Some(404), "NotFound", "", Class::Missing),
+            (Some(404), "SomethingElse", "", Class::Other),
+            (Some(501), "", "", Class::Unsupported),
+            (Some(400), "InvalidArgument", "If-None-Match is not allowed", Class::Unsupported),
+            (Some(400), "InvalidArgument", "the key is odd", Class::Other),
+            (Some(400), "ExpiredToken", "", Class::Expired),
+            (Some(403), "", "", Class::NoRight),
+            (Some(503), "", "", Class::Throttled),
+            (Some(500), "InternalError", "", Class::Other),
+            (Some(200), "", "an unreadable answer", Class::Other),
+            (None, "", "dispatch failure: other: no providers in chain provided credentials", Class::NoCredentials),
+            (
+                None,
+                "",
+                "dispatch failure: other: A region must be set when sending requests to S3.",
+                Class::WrongRegion,
+            ),
+            (None, "", "dispatch failure: io error: client error (Connect)", Class::Broken),
+            (None, "", "request has timed out: operation attempt timeout", Class::Unreachable),
+        ];
+        for (status, code, message, want) in cases {
+            let reply = Reply { status, code: code.to_owned(), message: message.to_owned(), ..Reply::default() };
+            assert_eq!(classify(&reply), want, "{reply:?}");
+        }
+    }
 }
