@@ -16,4 +16,5 @@ mod publishing;
 mod reading;
 mod registry;
 mod registry_away;
+mod registry_both_sides;
 mod support;

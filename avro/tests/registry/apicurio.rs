@@ -55,7 +55,8 @@ async fn an_independent_registry_is_understood() {
     let by_id = other.by_id(second.registered.id).await.unwrap();
     assert_eq!(by_id.schema.text(), USER_WITH_AGE);
 
-    let wrong = Remote::open(&settings(apicurio.url.trim_end_matches("/apis/ccompat/v7"))).unwrap();
+    let Some(root) = apicurio.url.strip_suffix("/apis/ccompat/v7") else { return };
+    let wrong = Remote::open(&settings(root)).unwrap();
     match wrong.by_id(first.registered.id).await {
         Err(RegistryError::Unavailable(why)) => assert!(why.contains("registry.url"), "{why}"),
         other => panic!("{other:?}"),
