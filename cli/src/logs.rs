@@ -6,12 +6,14 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{config::LogFormat, exit::Failure};
 
-/// The log's storage engine tells its own steps at `info`, which are no steps of ours.
-const QUIET_MODULES: &str = "fjall=warn,lsm_tree=warn";
+/// The log's storage engine tells its own steps at `info`, which are no steps of ours. AWS's client dumps at `warn` what
+/// the sink says in a sentence.
+const QUIET_MODULES: &str = "fjall=warn,lsm_tree=warn,aws_config=error";
 
 /// Checks a level or a list of `module=level`.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    let directives = if level == "info" { format!("{level},{QUIET_MODULES}") } else { level.to_owned() };
+    let directives =
+        if matches!(level, "info" | "warn") { format!("{level},{QUIET_MODULES}") } else { level.to_owned() };
     EnvFilter::builder().parse(directives).map_err(|error| {
         format!("{level:?} is no log level ({error}); use error, warn, info, debug or trace, or module=level")
     })
