@@ -10,7 +10,7 @@ use std::{
 use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus};
 use forebay_broker::{Log, LogError, TopicPartition};
 use forebay_sink::{
-    config::{ConnectorSettings, Location},
+    config::{Conditional, ConnectorSettings, Location},
     connector::{Connector, Deps},
     memory::MemoryBudget,
     metrics::SinkMetrics,
@@ -178,8 +178,28 @@ pub async fn probe(settings: &ConnectorSettings, config: &Config) -> Result<Stri
     {
         return check::writable(dir).map_err(Failure::error);
     }
-    Connector::check(settings, &config.data_dir.join("tmp")).await.map_err(Failure::error)?;
-    Ok(format!("{} can be written", settings.destination()))
+    let (tmp, destination) = (config.data_dir.join("tmp"), settings.destination());
+    let Location::S3(bucket) = &settings.location else {
+        Connector::check(settings, &tmp).await.map_err(Failure::error)?;
+        return Ok(format!("{destination} can be written"));
+    };
+    if bucket.conditional == Conditional::Auto {
+        // What may be done without is asked for, so that it can be told.
+        let mut bucket = bucket.clone();
+        bucket.conditional = Conditional::Require;
+        let strict = ConnectorSettings { location: Location::S3(bucket), ..settings.clone() };
+        if Connector::check(&strict, &tmp).await.is_ok() {
+            return Ok(format!("{destination} can be written, and obeys conditional writes"));
+        }
+    }
+    Connector::check(settings, &tmp).await.map_err(Failure::error)?;
+    Ok(match bucket.conditional {
+        Conditional::Require => format!("{destination} can be written, and obeys conditional writes"),
+        Conditional::Auto | Conditional::Off => format!(
+            "{destination} can be written, but not conditionally: it is looked at before each write, and one writer at \
+             a time is safe"
+        ),
+    })
 }
 
 /// What a connector does, in words.

@@ -47,6 +47,28 @@ fn says_what_stands_in_the_way() {
 }
 
 #[test]
+fn everything_is_looked_at_whatever_is_away() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::with(&format!(
+        "broker: {{url: \"kafka://{free}\"}}\nregistry: {{url: \"http://{free}\"}}\n\
+         connectors:\n  bucket:\n    url: s3://lake\n    s3: {{endpoint_url: \"http://{free}\", access_key_id: a, secret_access_key: b}}\n\
+         \x20 folder: {{url: \"file://./lake\"}}\n"
+    ));
+    let findings = place.run(&["check", "--json"]).exits(1).json();
+    for (what, sound, part) in [
+        ("broker", false, "check broker.url"),
+        ("registry", false, "registry"),
+        ("connectors.bucket", false, "127.0.0.1"),
+        ("connectors.folder", true, "will be made"),
+        ("listeners", true, "free"),
+    ] {
+        let (ok, says) = finding(&findings, what);
+        assert!(ok == sound && says.contains(part), "{what}: {ok}: {says}");
+    }
+    assert!(!place.path("forebay-data").exists());
+}
+
+#[test]
 fn compares_with_what_the_log_holds() {
     let place = Place::new();
     let one = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;

@@ -90,6 +90,9 @@ fn a_sink_alone_is_refused_where_one_process_holds_the_log() {
     let ran = place.run(&["sink"]).exits(2);
     assert!(ran.stderr.contains("`forebay up`") && ran.stderr.contains("kafka://host:port"), "{ran:#?}");
     assert!(!place.path("forebay-data").exists());
+    let place = Place::with("broker: {url: \"kafka://127.0.0.1:9\"}\n");
+    let ran = place.run(&["sink"]).exits(2);
+    assert!(ran.stderr.contains("registry: {url: \"http://"), "{ran:#?}");
 }
 
 #[test]
