@@ -37,6 +37,8 @@ pub struct System {
     child: Option<Child>,
     /// Base URL of the API of the last start.
     pub url: String,
+    /// Base URL of its registry.
+    pub registry: String,
 }
 
 impl System {
@@ -49,7 +51,7 @@ impl System {
                     api: {listen: \"127.0.0.1:0\", management_listen: \"127.0.0.1:0\"}\n\
                     registry: {listen: \"127.0.0.1:0\"}\n";
         fs::write(dir.join("forebay.yaml"), format!("{head}{rest}"))?;
-        Ok(Self { dir: dir.to_owned(), child: None, url: String::new() })
+        Ok(Self { dir: dir.to_owned(), child: None, url: String::new(), registry: String::new() })
     }
 
     /// Starts, and waits until it is ready. `crash` is `point:nth` of a failpoint, at which it aborts.
@@ -59,8 +61,9 @@ impl System {
     pub async fn start(&mut self, crash: Option<&str>) -> Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("forebay.log"))?;
         let mut command = Command::new(binary()?);
-        command.args(["up", "-c", "forebay.yaml"]).current_dir(&self.dir);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(["--json", "up", "-c", "forebay.yaml"]).current_dir(&self.dir);
+        let told = fs::File::create(self.dir.join("forebay.out"))?;
+        command.stdin(Stdio::null()).stdout(told).stderr(log);
         if let Some(crash) = crash {
             command.env("FOREBAY_CRASH", crash);
         }
@@ -86,7 +89,15 @@ impl System {
         let Some(url) = holder["api"].as_str().filter(|_| ours) else { return false };
         url.clone_into(&mut self.url);
         let answer = reqwest::get(format!("{url}/readyz")).await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        answer.is_ok_and(|answer| answer.status().is_success()) && self.is_told()
+    }
+
+    /// What it says of itself stands on its stdout.
+    fn is_told(&mut self) -> bool {
+        let text = fs::read_to_string(self.dir.join("forebay.out")).unwrap_or_default();
+        let Ok(told) = serde_json::from_str::<Value>(&text) else { return false };
+        told["registry_url"].as_str().unwrap_or_default().clone_into(&mut self.registry);
+        true
     }
 
     /// How it ended, if it did.

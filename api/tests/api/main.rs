@@ -17,4 +17,5 @@ mod reading;
 mod registry;
 mod registry_away;
 mod registry_both_sides;
+mod registry_clients;
 mod support;

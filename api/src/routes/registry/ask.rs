@@ -160,8 +160,8 @@ struct Posted {
     rule_set: Option<Value>,
 }
 
+/// Clients send more members here, all without a value for Avro.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct PostedReference {
     name: String,
     subject: String,
