@@ -2,18 +2,21 @@
 
 use std::io;
 
+use forebay_sink::sinks::s3::QUIET_LOGS;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{config::LogFormat, exit::Failure};
 
-/// The log's storage engine tells its own steps at `info`, which are no steps of ours. AWS's client dumps at `warn` what
-/// the sink says in a sentence.
-const QUIET_MODULES: &str = "fjall=warn,lsm_tree=warn,aws_config=error";
+/// The log's storage engine tells its own steps at `info`, which are no steps of ours.
+const QUIET_MODULES: &str = "fjall=warn,lsm_tree=warn";
 
 /// Checks a level or a list of `module=level`.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    let directives =
-        if matches!(level, "info" | "warn") { format!("{level},{QUIET_MODULES}") } else { level.to_owned() };
+    let directives = if matches!(level, "info" | "warn") {
+        format!("{level},{QUIET_MODULES},{QUIET_LOGS}")
+    } else {
+        level.to_owned()
+    };
     EnvFilter::builder().parse(directives).map_err(|error| {
         format!("{level:?} is no log level ({error}); use error, warn, info, debug or trace, or module=level")
     })

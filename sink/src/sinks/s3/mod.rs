@@ -31,6 +31,9 @@ mod service;
 
 pub use self::config::S3Settings;
 
+/// For the log's filter: the SDK dumps at `warn` what the store says in a sentence.
+pub const QUIET_LOGS: &str = "aws_config=error";
+
 /// Rounds of one put in which other writers were in the way, before the task waits longer.
 const ROUNDS: u32 = 6;
 /// Pages of one listing, of 1000 keys each.
