@@ -65,7 +65,9 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
     facts.push(("registry", served(config, doors)));
     facts.push(("lake", lake(role, config, &delivered)));
     if let Some(api) = &doors.api {
-        facts.push(("publish", format!("curl {api}/api/v1/events/demo -H content-type:application/json -d '{EVENT}'")));
+        let create = if config.api.topics_auto_create { "" } else { "forebay topics create demo; " };
+        let curl = format!("curl {api}/api/v1/events/demo -H content-type:application/json -d '{EVENT}'");
+        facts.push(("publish", format!("{create}{curl}")));
     }
     let ready = Ready {
         api: doors.api.as_deref(),
