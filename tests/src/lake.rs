@@ -57,19 +57,38 @@ pub fn read(file: &Path) -> Result<Vec<RecordBatch>> {
 /// # Errors
 /// The log can't be opened or read.
 pub async fn gather(dir: &Path, evidence: &mut Evidence) -> Result<()> {
-    for file in files(&dir.join("data/lake").join(TOPIC))? {
-        match read(&file).and_then(|batches| batches.iter().try_for_each(|batch| rows(batch, &mut evidence.in_lake))) {
-            Ok(()) => (),
-            Err(error) => evidence.torn.push(format!("{}: {error}", file.display())),
-        }
-    }
+    gather_rows(&dir.join("data/lake"), evidence)?;
     let place = dir.join("data/log");
     let broker =
         BrokerOptions { url: Some(format!("local://{}", place.display())), ..Default::default() }.settings()?;
     let producer = ProducerOptions::default().settings(&broker.url)?;
     let log = LocalLog::open(LocalSettings::new(place, &broker, producer))?;
+    gather_records(&*log, evidence).await?;
+    log.close().await?;
+    Ok(())
+}
+
+/// Adds the rows of the audited topic below a lake's folder.
+///
+/// # Errors
+/// A folder can't be read.
+pub fn gather_rows(lake: &Path, evidence: &mut Evidence) -> Result<()> {
+    for file in files(&lake.join(TOPIC))? {
+        match read(&file).and_then(|batches| batches.iter().try_for_each(|batch| rows(batch, &mut evidence.in_lake))) {
+            Ok(()) => (),
+            Err(error) => evidence.torn.push(format!("{}: {error}", file.display())),
+        }
+    }
+    Ok(())
+}
+
+/// Adds the records of the audited topic, and what the connector `lake` has committed of it.
+///
+/// # Errors
+/// The log can't be read.
+pub async fn gather_records(log: &dyn Log, evidence: &mut Evidence) -> Result<()> {
     for partition in 0..log.topic(TOPIC).await?.partitions {
-        records(&*log, partition, &mut evidence.in_topic).await?;
+        records(log, partition, &mut evidence.in_topic).await?;
     }
     let committed = log.committed("connect-lake").await?;
     evidence.committed = committed
@@ -77,7 +96,6 @@ pub async fn gather(dir: &Path, evidence: &mut Evidence) -> Result<()> {
         .filter(|(part, _)| &*part.topic == TOPIC)
         .map(|(part, committed)| (part.partition, committed.offset))
         .collect::<BTreeMap<_, _>>();
-    log.close().await?;
     Ok(())
 }
 

@@ -4,3 +4,4 @@ pub mod audit;
 pub mod harness;
 pub mod lake;
 pub mod load;
+pub mod process;
