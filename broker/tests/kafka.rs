@@ -2,15 +2,19 @@
 #![cfg(feature = "conformance")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: a failed expectation is the result")]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use forebay_broker::{
-    Log, Offset, TopicPartition,
+    GroupSpec, Headers, Log, LogError, NewRecord, Offset, Polled, ProduceError, TopicPartition, TopicSpec,
     conformance::{self, LIMITS, Subject},
     kafka::{KafkaLog, KafkaSettings},
 };
-use forebay_components::{Kafka, require};
+use forebay_components::{Kafka, Secured, User, require};
 
 /// A cluster that is emptied for each case.
 struct Cluster {
@@ -81,4 +85,165 @@ async fn one_node_with_the_newer_group_protocol() {
     let servers = kafka.brokers();
     let protocol = BTreeMap::from([("group.protocol".to_owned(), "consumer".to_owned())]);
     conformance::run(|| Cluster::emptied(servers, protocol.clone())).await;
+}
+
+fn record(topic: &str, n: i32) -> NewRecord {
+    NewRecord {
+        topic: topic.into(),
+        partition: None,
+        key: Some(n.to_string().into()),
+        value: Some(n.to_string().into()),
+        headers: Headers::default(),
+        timestamp_ms: None,
+    }
+}
+
+async fn topic(log: &dyn Log, name: &str, partitions: i32) {
+    let spec = TopicSpec { name: name.to_owned(), partitions, config: BTreeMap::new() };
+    log.create_topic(&spec).await.unwrap();
+}
+
+fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Each way in: TLS alone, SCRAM and PLAIN over TLS. Without rights, with a wrong password or an unknown authority the
+/// answer says what to look at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_and_tls() {
+    let secured = require!(Kafka::secured());
+    let ca = secured.ca.display().to_string();
+    let sasl = |user: User, password: &str| {
+        options(&[
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", &ca),
+            ("sasl.mechanism", user.mechanism),
+            ("sasl.username", user.name),
+            ("sasl.password", password),
+        ])
+    };
+    let mut ways = vec![(&secured.ssl, options(&[("security.protocol", "SSL"), ("ssl.ca.location", &ca)]))];
+    for user in [Secured::SCRAM_512, Secured::SCRAM_256, Secured::PLAIN] {
+        ways.push((&secured.sasl_ssl, sasl(user, user.password)));
+    }
+    for (n, (servers, way)) in ways.into_iter().enumerate() {
+        let log = open(servers, &way).await;
+        let name = format!("t{n}");
+        topic(&*log, &name, 1).await;
+        let receipts = log.produce(vec![record(&name, 1)]).unwrap().await;
+        assert_eq!(receipts[0].as_ref().unwrap().offset, 0);
+        assert_eq!(log.read(&TopicPartition::new(&*name, 0), 0, 10, 100).await.unwrap().len(), 1);
+        log.close().await.unwrap();
+    }
+    let refused = async |servers: &str, way: BTreeMap<String, String>| {
+        let settings = KafkaSettings { servers: servers.to_owned(), librdkafka: way, producer: LIMITS };
+        KafkaLog::open(settings).await.err().unwrap().to_string()
+    };
+    let wrong = refused(&secured.sasl_ssl, sasl(Secured::SCRAM_512, "wrong")).await;
+    assert!(wrong.contains("broker.url") || wrong.contains("credentials"), "{wrong}");
+    let stranger = refused(&secured.ssl, options(&[("security.protocol", "SSL")])).await;
+    assert!(stranger.contains("can't be reached"), "{stranger}");
+    let powerless = open(&secured.sasl_ssl, &sasl(Secured::DENIED, Secured::DENIED.password)).await;
+    let spec = TopicSpec { name: "mine".to_owned(), partitions: 1, config: BTreeMap::new() };
+    let denied = powerless.create_topic(&spec).await.err().unwrap().to_string();
+    assert!(denied.contains("does not allow it"), "{denied}");
+}
+
+/// While no broker can be reached records are refused at once; what was on its way has an honest end; then it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_away() {
+    let mut kafka = require!(Kafka::single());
+    let servers = kafka.brokers().to_owned();
+    let log = open(&servers, &options(&[("message.timeout.ms", "3000")])).await;
+    topic(&*log, "t", 3).await;
+    let stored = log.produce((0..10).map(|n| record("t", n)).collect()).unwrap().await;
+    assert!(stored.iter().all(Result::is_ok));
+    kafka.kill(1).unwrap();
+    let on_its_way = log.produce((10..20).map(|n| record("t", n)).collect());
+    let refusal = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            match log.produce(vec![record("t", 20)]) {
+                Err(ProduceError::Unavailable(why)) => return why,
+                Err(other) => panic!("{other}"),
+                Ok(pending) => drop(pending),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let why = refusal.await.expect("records are refused at once");
+    assert!(!why.is_empty());
+    assert!(matches!(log.health().await, Err(LogError::Unavailable(_))));
+    if let Ok(pending) = on_its_way {
+        let fates = pending.await;
+        let honest =
+            |fate: &Result<_, _>| matches!(fate, Ok(_) | Err(ProduceError::Unavailable(_) | ProduceError::Unknown(_)));
+        assert!(fates.iter().all(honest), "{fates:?}");
+    }
+    kafka.start(1).unwrap();
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while log.health().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("it goes on");
+    let again = log.produce((30..40).map(|n| record("t", n)).collect()).unwrap().await;
+    assert!(again.iter().all(Result::is_ok), "{again:?}");
+}
+
+/// The older way to rebalance: everyone gives everything back, then takes their share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_members_that_rebalance_eagerly() {
+    let kafka = require!(Kafka::single());
+    let log = open(kafka.brokers(), &options(&[("partition.assignment.strategy", "range")])).await;
+    topic(&*log, "t", 4).await;
+    log.produce((0..200).map(|n| record("t", n)).collect()).unwrap().await;
+    let spec = || GroupSpec {
+        group: "g".to_owned(),
+        topics: vec!["t".to_owned()],
+        all_topics: false,
+        except: Vec::new(),
+        revoke_timeout: Duration::from_secs(5),
+    };
+    let mut members = Vec::new();
+    for _ in 0..2 {
+        let mut consumer = log.subscribe(spec()).await.unwrap();
+        members.push(tokio::spawn(async move {
+            let (mut held, mut seen, mut revoked) = (BTreeSet::new(), BTreeSet::new(), 0);
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+            while tokio::time::Instant::now() < deadline {
+                match consumer.poll(500, Duration::from_millis(200)).await.unwrap() {
+                    Polled::Assigned(news) => {
+                        for news in news {
+                            consumer.seek(&news.part, 0).unwrap();
+                            held.insert(news.part);
+                        }
+                    }
+                    Polled::Revoke(revoke) => {
+                        revoked += revoke.parts.len();
+                        held.retain(|part| !revoke.parts.contains(part));
+                        seen.clear();
+                        revoke.done();
+                    }
+                    Polled::Lost(parts) => panic!("lost {parts:?}"),
+                    Polled::Records { records, .. } => {
+                        seen.extend(records.into_iter().map(|r| (r.part.partition, r.offset)));
+                    }
+                    Polled::Eof { .. } | Polled::Idle => {
+                        if held.len() == 2 && seen.len() > 20 {
+                            break;
+                        }
+                    }
+                }
+            }
+            (consumer, held, seen, revoked)
+        }));
+        // The second joins when the first has everything.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let (first, second) = (members.remove(0).await.unwrap(), members.remove(0).await.unwrap());
+    assert_eq!((first.1.len(), second.1.len(), first.3), (2, 2, 4), "all was given back, then shared");
+    assert!(first.1.is_disjoint(&second.1));
+    assert!(first.2.is_disjoint(&second.2));
+    assert_eq!(first.2.len() + second.2.len(), 200);
 }
