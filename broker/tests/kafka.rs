@@ -206,11 +206,13 @@ async fn two_members_that_rebalance_eagerly() {
         revoke_timeout: Duration::from_secs(5),
     };
     let mut members = Vec::new();
+    let (whole, mut has_all) = tokio::sync::watch::channel(false);
     for _ in 0..2 {
+        let whole = whole.clone();
         let mut consumer = log.subscribe(spec()).await.unwrap();
         members.push(tokio::spawn(async move {
             let (mut held, mut seen, mut revoked) = (BTreeSet::new(), BTreeSet::new(), 0);
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
             while tokio::time::Instant::now() < deadline {
                 match consumer.poll(500, Duration::from_millis(200)).await.unwrap() {
                     Polled::Assigned(news) => {
@@ -218,6 +220,7 @@ async fn two_members_that_rebalance_eagerly() {
                             consumer.seek(&news.part, 0).unwrap();
                             held.insert(news.part);
                         }
+                        whole.send_if_modified(|all| std::mem::replace(all, held.len() == 4) != (held.len() == 4));
                     }
                     Polled::Revoke(revoke) => {
                         revoked += revoke.parts.len();
@@ -238,8 +241,11 @@ async fn two_members_that_rebalance_eagerly() {
             }
             (consumer, held, seen, revoked)
         }));
-        // The second joins when the first has everything.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        if members.len() == 1 {
+            // The second joins when the first has everything.
+            let all = tokio::time::timeout(Duration::from_secs(30), has_all.wait_for(|all| *all)).await;
+            all.expect("the first is given everything").unwrap();
+        }
     }
     let (first, second) = (members.remove(0).await.unwrap(), members.remove(0).await.unwrap());
     assert_eq!((first.1.len(), second.1.len(), first.3), (2, 2, 4), "all was given back, then shared");

@@ -148,7 +148,10 @@ impl Admin {
                 code => refused(&(code, String::new())),
             });
         }
-        self.until_partitions(&spec.name, spec.partitions).await
+        let mut info = self.until_partitions(&spec.name, spec.partitions).await?;
+        // Settings reach the brokers one after the other too.
+        info.config.extend(spec.config.clone());
+        Ok(info)
     }
 
     fn options(&self) -> AdminOptions {

@@ -136,14 +136,24 @@ impl Inner {
         Ok(())
     }
 
+    /// Notes topics as they are now; the producer hears of new partitions before a record goes there.
+    async fn saw(self: &Arc<Self>, infos: &[TopicInfo]) {
+        let grown = self.topics.grown(infos);
+        if !grown.is_empty() {
+            let inner = Arc::clone(self);
+            let _ = tokio::task::spawn_blocking(move || inner.producer.look_at(&grown)).await;
+        }
+        self.topics.saw(infos);
+    }
+
     /// Makes what is known of topics new.
-    async fn refresh(&self) -> Result<(), LogError> {
+    async fn refresh(self: &Arc<Self>) -> Result<(), LogError> {
         let names = self.topics.names();
         let infos = self.admin.infos(names.clone()).await?;
         for gone in names.iter().filter(|name| infos.iter().all(|info| *info.name != **name)) {
             self.topics.forget(gone);
         }
-        self.topics.saw(&infos);
+        self.saw(&infos).await;
         Ok(())
     }
 }
@@ -218,7 +228,7 @@ impl Log for KafkaLog {
     async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError> {
         self.open_still()?;
         let info = self.inner.admin.grow(topic, partitions).await?;
-        self.inner.topics.saw(std::slice::from_ref(&info));
+        self.inner.saw(std::slice::from_ref(&info)).await;
         Ok(info)
     }
 

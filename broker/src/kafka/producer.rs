@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{
-    client::{Cluster, Context, unavailable},
+    client::{ASK_TIMEOUT, Cluster, Context, unavailable},
     native,
 };
 use crate::{
@@ -271,6 +271,16 @@ impl Producer {
             }
         }
         receipts
+    }
+
+    /// Lets the client look at topics anew, e.g. for partitions that were added. Waits for the cluster.
+    pub fn look_at(&self, topics: &[String]) {
+        for topic in topics {
+            if let Some((native, _)) = &*read(&self.native) {
+                // What fails now it finds by itself within seconds.
+                let _ = native.client().fetch_metadata(Some(topic), ASK_TIMEOUT);
+            }
+        }
     }
 
     /// Makes the client anew if it broke. What it still held is told as lost or unknown.

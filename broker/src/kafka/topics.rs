@@ -43,6 +43,13 @@ impl Topics {
         }
     }
 
+    /// Those of the topics that have more partitions than they had.
+    pub fn grown(&self, infos: &[TopicInfo]) -> Vec<String> {
+        let known = read(&self.known);
+        let more = |info: &&TopicInfo| known.get(&info.name).is_some_and(|known| known.partitions < info.partitions);
+        infos.iter().filter(more).map(|info| info.name.to_string()).collect()
+    }
+
     pub fn forget(&self, name: &str) {
         write(&self.known).remove(name);
     }

@@ -267,6 +267,10 @@ impl Desk {
         parts.iter().for_each(|part| state.remove(part));
     }
 
+    pub(super) fn holds(&self, part: &TopicPartition) -> bool {
+        lock(&self.state).parts.contains_key(part)
+    }
+
     /// What librdkafka does not follow yet.
     pub(super) fn wishes(&self) -> Vec<Wish> {
         let state = lock(&self.state);

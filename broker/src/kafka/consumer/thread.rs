@@ -35,6 +35,8 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const POLL_EVENTS: usize = 500;
 /// How often new topics are looked for. They join within 10 s.
 const LOOK_FOR_TOPICS: Duration = Duration::from_secs(3);
+/// For the bounds of a partition; asked again in the next round.
+const BOUNDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// For a wish to be followed.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,8 @@ pub(super) struct Service {
     runtime: Handle,
     subscribed: BTreeSet<String>,
     look_again: Instant,
+    /// Partitions whose position the log does not hold, until their bounds are known.
+    outside: BTreeSet<TopicPartition>,
 }
 
 impl Service {
@@ -62,7 +66,8 @@ impl Service {
         spec: GroupSpec,
     ) -> Self {
         let (runtime, look_again) = (Handle::current(), Instant::now());
-        Self { native, desk, seat, admin, spec, runtime, subscribed: BTreeSet::new(), look_again }
+        let (subscribed, outside) = (BTreeSet::new(), BTreeSet::new());
+        Self { native, desk, seat, admin, spec, runtime, subscribed, look_again, outside }
     }
 
     /// Serves until the owner leaves, then leaves the group.
@@ -89,6 +94,7 @@ impl Service {
         while !self.desk.is_leaving() {
             self.subscribe()?;
             self.follow();
+            self.tell_outside();
             if !self.desk.has_room(POLL_WAIT) {
                 continue;
             }
@@ -139,6 +145,22 @@ impl Service {
         Ok(())
     }
 
+    /// Tells of positions outside the log, with the bounds. A topic that is gone has none; a rebalance tells of that.
+    fn tell_outside(&mut self) {
+        for part in std::mem::take(&mut self.outside) {
+            if !self.desk.holds(&part) {
+                continue;
+            }
+            match self.native.fetch_watermarks(&part.topic, part.partition, BOUNDS_TIMEOUT) {
+                Ok((low, high)) => self.desk.outside(&part, low, high),
+                Err(error) => {
+                    debug!(%part, %error, "A partition has no bounds now.");
+                    self.outside.insert(part);
+                }
+            }
+        }
+    }
+
     /// Makes librdkafka do as wished. What fails is tried again in the next round.
     fn follow(&self) {
         for wish in self.desk.wishes() {
@@ -159,9 +181,11 @@ impl Service {
         match wish.from {
             None => self.native.pause(&list),
             Some(offset) => {
+                // In this order: what was fetched or failed before the seek is dropped by it; a resume after it could drop
+                // what came of the seek.
+                self.native.resume(&list)?;
                 let at = rdkafka::Offset::Offset(offset);
-                self.native.seek(&wish.part.topic, wish.part.partition, at, SEEK_TIMEOUT)?;
-                self.native.resume(&list)
+                self.native.seek(&wish.part.topic, wish.part.partition, at, SEEK_TIMEOUT)
             }
         }
     }
@@ -172,11 +196,7 @@ impl Service {
             Event::Assign(parts) => self.assign(parts)?,
             Event::Revoke(parts) => self.revoke(&parts)?,
             Event::PartitionFault(part, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                match self.native.fetch_watermarks(&part.topic, part.partition, ASK_TIMEOUT) {
-                    Ok((low, high)) => self.desk.outside(&part, low, high),
-                    // Its topic may be gone, which a rebalance tells.
-                    Err(error) => debug!(%part, %error, "A partition has no bounds now."),
-                }
+                self.outside.insert(part);
             }
             Event::PartitionFault(part, code) => debug!(%part, %code, "A partition can't be read now."),
             Event::Fault { code, fatal: true, why } => {
