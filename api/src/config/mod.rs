@@ -114,7 +114,16 @@ impl Settings {
         let mut resolved = BTreeMap::new();
         for (name, options) in topics {
             crate::names::check_topic(name).map_err(|msg| ConfigError::new(format!("topics.{name}"), msg))?;
-            resolved.insert(name.clone(), options.resolve(name, around.base)?);
+            let topic = options.resolve(name, around.base)?;
+            if !around.local_log && topic.record_timestamp == RecordTimestamp::Event && topic.retention_ms.is_none() {
+                return Err(ConfigError::new(
+                    format!("topics.{name}.record_timestamp"),
+                    "event needs topics.NAME.retention_ms on kafka://, -1 to keep records for ever: the cluster deletes by \
+                     the record's time, so events of long ago would be gone before they are delivered"
+                        .replace("NAME", name),
+                ));
+            }
+            resolved.insert(name.clone(), topic);
         }
         api.resolve(resolved, around)
     }
@@ -153,11 +162,15 @@ mod tests {
     use super::*;
 
     fn resolve(api: Value, topics: Value) -> Result<Settings, String> {
+        resolve_on(true, api, topics)
+    }
+
+    fn resolve_on(local_log: bool, api: Value, topics: Value) -> Result<Settings, String> {
         let api: ApiOptions = serde_json::from_value(api).map_err(|e| e.to_string())?;
         let topics: BTreeMap<String, TopicOptions> = serde_json::from_value(topics).map_err(|e| e.to_string())?;
         let around = Surroundings {
             base: Path::new("/etc/forebay"),
-            local_log: true,
+            local_log,
             record_bytes: 1_000_000,
             dlq_topic: "events.dlq",
             registry_listen: None,
@@ -173,6 +186,16 @@ mod tests {
         assert!(settings.topics_auto_create && !settings.allow_anonymous);
         assert_eq!(settings.limits.body_bytes, 10 << 20);
         assert_eq!(settings.topic("orders").subject, "orders-value");
+    }
+
+    #[test]
+    fn events_of_long_ago_are_not_left_to_a_clusters_default_retention() {
+        let topics = |options: Value| json!({ "t": options });
+        let refused = resolve_on(false, json!({}), topics(json!({"record_timestamp": "event"}))).unwrap_err();
+        assert!(refused.starts_with("topics.t.record_timestamp: event needs topics.t.retention_ms"), "{refused}");
+        let said = json!({"record_timestamp": "event", "retention_ms": -1});
+        resolve_on(false, json!({}), topics(said)).unwrap();
+        resolve(json!({}), topics(json!({"record_timestamp": "event"}))).unwrap();
     }
 
     #[test]

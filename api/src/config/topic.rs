@@ -101,7 +101,7 @@ pub enum RecordTimestamp {
     /// When the event was received.
     #[default]
     Receipt,
-    /// The event's `timestamp`.
+    /// The event's `timestamp`. A Kafka cluster deletes by it, so that there `retention_ms` must be said too.
     Event,
 }
 
