@@ -124,8 +124,8 @@ pub trait Consumer: Send {
     /// The next thing that happens. Cancel-safe. Waits at most `wait` for records, then [`Polled::Idle`].
     ///
     /// [`LogError::OffsetOutOfRange`] names a partition whose position the log does not hold (retention passed it, say);
-    /// the others get their turns, and it is told again until a seek or pause. [`LogError::Closed`] and
-    /// [`LogError::Fatal`] are final.
+    /// the others get their turns, and it is told again until a seek or pause. [`LogError::ConsumerEnded`],
+    /// [`LogError::Closed`] and [`LogError::Fatal`] are final.
     async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError>;
     /// Starts reading a partition from `offset`. A newly assigned partition hands out nothing before its first seek.
     /// [`LogError::Invalid`] if the partition is not ours (any more). The offset is checked by the next poll.
@@ -349,6 +349,9 @@ pub enum LogError {
     /// Can't be reached or used now; trying again may help.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// This consumer is of no use any more, the log is: join the group again.
+    #[error("the consumer ended: {0}")]
+    ConsumerEnded(String),
     /// Broken beyond retry: the process must end and recover at its next start.
     #[error("the log is broken: {0}")]
     Fatal(String),

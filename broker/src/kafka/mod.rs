@@ -49,7 +49,7 @@ const AWAY_FOR: Duration = Duration::from_secs(1);
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// How often what is known of topics is made new.
 const TOPICS_AFTER: Duration = Duration::from_secs(10);
-/// Bytes of a dead letter, the largest record there is by default.
+/// Bytes of key, value and headers that can be sent whatever `producer.record_bytes` says: dead letters have them.
 const MIN_RECORD_BYTES: usize = 2 << 20;
 
 /// Where the cluster is, and what is passed on to librdkafka.
@@ -107,9 +107,10 @@ impl KafkaLog {
             )),
             error => error,
         })?;
+        let most_bytes = producer.record_bytes.max(MIN_RECORD_BYTES);
         let inner = Arc::new(Inner {
-            topics: Topics::new(producer.record_bytes),
-            producer: Producer::new(cluster.clone(), context, producer.record_bytes.max(MIN_RECORD_BYTES))?,
+            topics: Topics::new(producer.record_bytes, most_bytes),
+            producer: Producer::new(cluster.clone(), context, most_bytes)?,
             readers: Arc::new(Readers::new(cluster.clone())),
             cluster,
             admin,

@@ -26,11 +26,13 @@ pub(super) struct Topics {
     known: RwLock<HashMap<Arc<str>, Known>>,
     sticky: Sticky,
     record_bytes: usize,
+    most_bytes: usize,
 }
 
 impl Topics {
-    pub fn new(record_bytes: usize) -> Self {
-        Self { known: RwLock::default(), sticky: Sticky::default(), record_bytes }
+    /// `record_bytes`: the limit where a topic has none; `most_bytes`: what the client sends at most.
+    pub fn new(record_bytes: usize, most_bytes: usize) -> Self {
+        Self { known: RwLock::default(), sticky: Sticky::default(), record_bytes, most_bytes }
     }
 
     /// Notes topics as they are now.
@@ -38,7 +40,7 @@ impl Topics {
         let mut known = write(&self.known);
         for info in infos {
             let limit = info.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
-            let max_record_bytes = limit.unwrap_or(self.record_bytes);
+            let max_record_bytes = limit.unwrap_or(self.record_bytes).min(self.most_bytes);
             known.insert(Arc::clone(&info.name), Known { partitions: info.partitions, max_record_bytes });
         }
     }

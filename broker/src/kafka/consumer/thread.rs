@@ -37,11 +37,16 @@ const POLL_EVENTS: usize = 500;
 const LOOK_FOR_TOPICS: Duration = Duration::from_secs(3);
 /// For the bounds of a partition; asked again in the next round.
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two questions for what is committed.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// For a wish to be followed.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Numbers of assignments, over all consumers of the process.
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+/// Committed positions and identities of topics.
+type Known = (BTreeMap<TopicPartition, Committed>, BTreeMap<String, Arc<str>>);
 
 pub(super) struct Service {
     native: Arc<BaseConsumer<Context>>,
@@ -73,7 +78,11 @@ impl Service {
     /// Serves until the owner leaves, then leaves the group.
     pub fn run(mut self) {
         if let Err(why) = self.serve() {
-            self.desk.end(why);
+            self.desk.end(match why {
+                // Its settings or rights: joining again would end the same way.
+                why @ LogError::Invalid(_) => why,
+                why => LogError::ConsumerEnded(why.to_string()),
+            });
             // The owner hears of it and lets go.
             while !self.desk.is_leaving() {
                 self.desk.has_room(POLL_WAIT);
@@ -213,8 +222,7 @@ impl Service {
 
     /// New partitions: what is committed for them, then they start, holding still.
     fn assign(&mut self, parts: Vec<Element>) -> Result<(), LogError> {
-        let committed = self.committed(&parts)?;
-        let ids = self.topic_ids(&parts)?;
+        let Some((committed, ids)) = self.what_is_known(&parts) else { return Ok(()) };
         let mut list = TopicPartitionList::new();
         let mut assigned = Vec::new();
         for part in parts {
@@ -237,6 +245,22 @@ impl Service {
         }
         self.desk.assign(assigned);
         Ok(())
+    }
+
+    /// What is committed for new partitions, and the identities of their topics: asked until the cluster answers, as
+    /// nothing can be read before. `None`: the owner left meanwhile.
+    fn what_is_known(&self, parts: &[Element]) -> Option<Known> {
+        loop {
+            let asked = self.committed(parts).and_then(|committed| Ok((committed, self.topic_ids(parts)?)));
+            match asked {
+                Ok(known) => return Some(known),
+                Err(_) if self.desk.is_leaving() => return None,
+                Err(why) => {
+                    warn!(%why, "New partitions wait: the cluster does not tell what is committed for them.");
+                    std::thread::sleep(ASK_AGAIN);
+                }
+            }
+        }
     }
 
     fn committed(&self, parts: &[Element]) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
