@@ -211,7 +211,7 @@ async fn two_members_that_rebalance_eagerly() {
         let whole = whole.clone();
         let mut consumer = log.subscribe(spec()).await.unwrap();
         members.push(tokio::spawn(async move {
-            let (mut held, mut seen, mut revoked) = (BTreeSet::new(), BTreeSet::new(), 0);
+            let (mut held, mut seen, mut ends, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0);
             let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
             while tokio::time::Instant::now() < deadline {
                 match consumer.poll(500, Duration::from_millis(200)).await.unwrap() {
@@ -226,17 +226,20 @@ async fn two_members_that_rebalance_eagerly() {
                         revoked += revoke.parts.len();
                         held.retain(|part| !revoke.parts.contains(part));
                         seen.clear();
+                        ends.clear();
                         revoke.done();
                     }
                     Polled::Lost(parts) => panic!("lost {parts:?}"),
                     Polled::Records { records, .. } => {
                         seen.extend(records.into_iter().map(|r| (r.part.partition, r.offset)));
                     }
-                    Polled::Eof { .. } | Polled::Idle => {
-                        if held.len() == 2 && seen.len() > 20 {
+                    Polled::Eof { part, .. } => {
+                        ends.insert(part);
+                        if held.len() == 2 && ends == held {
                             break;
                         }
                     }
+                    Polled::Idle => {}
                 }
             }
             (consumer, held, seen, revoked)
