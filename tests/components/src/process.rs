@@ -17,6 +17,8 @@ use tempfile::TempDir;
 /// Kills the component when our end of its stdin closes: by `Drop`, or by the kernel when we are killed. A shell does it
 /// because a parent-death signal would need unsafe code between fork and exec.
 const SUPERVISOR: &str = include_str!("supervisor.sh");
+/// For all threads of a component to stop.
+const STOP: Duration = Duration::from_secs(10);
 /// Between two looks at something awaited.
 const POLL: Duration = Duration::from_millis(20);
 /// Lines of a log that an error shows.
@@ -80,7 +82,30 @@ impl Process {
         if let Some(status) = self.supervisor.try_wait()? {
             bail!("{} has ended with {status}:\n{}", self.name, self.log_end());
         }
-        Ok(kill_process(self.component, signal)?)
+        kill_process(self.component, signal)?;
+        if signal == Signal::STOP {
+            self.until_stopped()?;
+        }
+        Ok(())
+    }
+
+    /// The threads of a process stop one after the other, each when it is its turn to run.
+    fn until_stopped(&self) -> Result<()> {
+        let tasks = format!("/proc/{}/task", self.component.as_raw_nonzero());
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            let mut running = 0;
+            for task in fs::read_dir(&tasks)? {
+                let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
+                // "id (name) state …"; a name may hold anything but the last parenthesis.
+                running += usize::from(!stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('T'));
+            }
+            if running == 0 {
+                return Ok(());
+            }
+            std::thread::sleep(POLL);
+        }
+        bail!("{} does not stop", self.name)
     }
 
     /// kill -9. Once this returns, its ports and files are free.
