@@ -20,6 +20,8 @@ use crate::{LogError, Offset, Record, TopicPartition, sync::lock};
 
 /// Reads at once.
 const READERS: usize = 4;
+/// Between two questions to a partition whose leader moves.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// A group's name that is never joined; librdkafka wants one.
 const NO_GROUP: &str = "forebay-reader";
 
@@ -101,7 +103,7 @@ impl Readers {
                 match ask_for_time(reader, &part, timestamp_ms) {
                     // The leader moved, or the topic was just made: it is found again soon.
                     Err(error) if is_passing(&error) && Instant::now() < deadline => {
-                        std::thread::sleep(Duration::from_millis(50));
+                        std::thread::sleep(ASK_AGAIN);
                     }
                     answer => return answer.map_err(|error| unavailable(&error)),
                 }

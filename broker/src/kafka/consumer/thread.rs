@@ -37,6 +37,8 @@ const POLL_EVENTS: usize = 500;
 const LOOK_FOR_TOPICS: Duration = Duration::from_secs(3);
 /// For the bounds of a partition; asked again in the next round.
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two tries to make a partition follow, and two looks whether the owner has let go.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(10);
 /// Between two questions for what is committed.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// For a wish to be followed.
@@ -85,8 +87,7 @@ impl Service {
             });
             // The owner hears of it and lets go.
             while !self.desk.is_leaving() {
-                self.desk.has_room(POLL_WAIT);
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(FOLLOW_AGAIN);
             }
         }
         self.seat.disown_all();
@@ -178,7 +179,7 @@ impl Service {
                 // It is still about to start, or just being taken away.
                 Err(error) => {
                     debug!(part = %wish.part, %error, "A partition does not follow yet.");
-                    std::thread::sleep(Duration::from_millis(5));
+                    std::thread::sleep(FOLLOW_AGAIN);
                 }
             }
         }
