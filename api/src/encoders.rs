@@ -54,6 +54,10 @@ impl Cache {
         Some(entry.1.clone())
     }
 
+    fn forget(&mut self, subject: &str) {
+        self.entries.retain(|(of, _), _| **of != *subject);
+    }
+
     fn put(&mut self, key: Key, entry: Entry, max: usize) {
         if self.entries.len() >= max
             && let Some(oldest) = self.entries.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone())
@@ -102,6 +106,12 @@ impl Encoders {
             }
             Err(error) => Err(registry_problem(error)),
         }
+    }
+
+    /// Forgets what is remembered of a subject, here and by the registry's client.
+    pub(crate) async fn forget(&self, subject: &str) {
+        self.registry.forget(subject).await;
+        self.cache().forget(subject);
     }
 
     async fn default_envelope(&self, subject: &Arc<str>, effects: Effects) -> Result<Arc<Compiled>, Problem> {
@@ -242,5 +252,8 @@ mod tests {
         assert_eq!(cache.entries.len(), 3);
         assert!(cache.get(&key(0)).is_some(), "used just now");
         assert!(cache.get(&key(1)).is_none(), "unused for longest");
+        cache.put((Arc::from("other"), 0), entry(), 4);
+        cache.forget("s");
+        assert_eq!(cache.entries.keys().map(|(subject, _)| &**subject).collect::<Vec<_>>(), ["other"]);
     }
 }

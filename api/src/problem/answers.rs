@@ -77,6 +77,7 @@ refusals! {
     OfSubjects: ASKED, &[RegistryUnavailable];
     OfSubject: ASKED, &[UnknownSchema, RegistryUnavailable];
     OfNewVersion: ASKED, SENT, &[UnknownSchema, SchemaIncompatible, RegistryUnavailable];
+    OfForgetting: &[RequestValidationFailed];
     OfCompatibility: ASKED, SENT, &[UnknownSchema, RegistryUnavailable];
     /// Of connectors, and of one.
     OfConnectors: ASKED;

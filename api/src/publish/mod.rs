@@ -103,6 +103,11 @@ impl Publisher {
         &self.topics
     }
 
+    /// Forgets what is remembered of a subject: the next event is held against what the registry then says.
+    pub(crate) async fn forget(&self, subject: &str) {
+        self.encoders.forget(subject).await;
+    }
+
     pub(crate) fn schema_files(&self) -> &SchemaFiles {
         &self.encoders.schema_files
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::{
     Router, middleware,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 pub(crate) use self::openapi::PUBLISH;
@@ -34,7 +34,7 @@ use crate::{
 type Route = (&'static str, fn() -> MethodRouter<Arc<App>>);
 
 /// Everything on the API's listener. Each path stands in the document too; a test holds it.
-const API: [Route; 19] = [
+const API: [Route; 20] = [
     ("/api/v1/events/{topic}", || post(events::publish)),
     ("/api/v1/events/{topic}/batch", || post(batch::publish)),
     ("/api/v1/events/{topic}/validate", || post(validate::validate)),
@@ -45,6 +45,7 @@ const API: [Route; 19] = [
     ("/api/v1/schemas/{subject}/versions", || get(schemas::versions).post(schemas::register)),
     ("/api/v1/schemas/{subject}/versions/{version}", || get(schemas::version)),
     ("/api/v1/schemas/{subject}/compatibility", || post(schemas::check)),
+    ("/api/v1/schemas/{subject}/cache", || delete(schemas::forget)),
     ("/api/v1/connectors", || get(connectors::list)),
     ("/api/v1/connectors/{name}", || get(connectors::show)),
     ("/api/v1/health", || get(health::health)),

@@ -26,6 +26,7 @@ pub(crate) const PUBLISH: &str = "/api/v1/events/{topic}";
         events::publish, batch::publish, validate::validate, latest::latest,
         topics::list, topics::create, topics::show,
         schemas::subjects, schemas::versions, schemas::register, schemas::version, schemas::check,
+        schemas::forget,
         connectors::list, connectors::show,
         health::health, metrics::metrics, health::live, health::ready,
         docs::problem, docs::openapi, docs::redirect, docs::index, docs::file,

@@ -1,4 +1,4 @@
-//! Schemas: subjects, versions, register, dry run.
+//! Schemas: subjects, versions, register, dry run, and forgetting what is remembered of them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     negotiate::{self, JSON},
     problem::{
         Code, ErrorItem, Problem,
-        answers::{OfCompatibility, OfNewVersion, OfSubject, OfSubjects},
+        answers::{OfCompatibility, OfForgetting, OfNewVersion, OfSubject, OfSubjects},
     },
     query::Query,
     state::App,
@@ -212,6 +212,27 @@ pub(super) async fn check(
     let (text, references) = body(&app, request).await?;
     let differences = app.deps.registry.check(&subject, &text, &references).await.map_err(registry_problem)?;
     reply::json(StatusCode::OK, &Compatible { compatible: differences.is_empty(), differences })
+}
+
+/// Forget what is remembered of a subject
+///
+/// For a version that was registered elsewhere, in a registry that this service only asks: the next event is held
+/// against what that registry then says, not against the version remembered for `registry.latest_ttl_ms`. It goes on
+/// using what it knows while the registry does not answer. Each process remembers for itself. The registry inside has
+/// nothing to forget, and of an unknown subject nothing is remembered: the answer is the same.
+#[utoipa::path(
+    delete, path = "/api/v1/schemas/{subject}/cache", operation_id = "forgetSchemas", tag = "schemas",
+    params(("subject" = String, Path, description = "Subject; that of a topic is `<topic>-value` unless configured.")),
+    responses((status = 204, description = "It is forgotten."), OfForgetting)
+)]
+pub(super) async fn forget(
+    State(app): State<Arc<App>>,
+    Param(subject): Param,
+    RawQuery(query): RawQuery,
+) -> Result<StatusCode, Problem> {
+    Query::parse(query.as_deref()).finish()?;
+    app.publisher.forget(&subject).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn body(app: &Arc<App>, request: Request) -> Result<(String, Vec<Reference>), Problem> {

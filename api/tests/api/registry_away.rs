@@ -1,9 +1,9 @@
-//! A registry elsewhere that is not there when the service starts.
+//! A registry elsewhere: not there when the service starts, changed by others, without Avro.
 
 use std::{sync::Arc, time::Duration};
 
 use forebay_avro::registry::{
-    Remote,
+    Registry, Remote,
     config::{RegistryAuth, RemoteSettings},
 };
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn the_service_starts_refuses_and_registers_its_schema_files_later() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("flight.avsc");
     std::fs::write(&file, FLIGHT).unwrap();
-    let remote = remote(&server);
+    let remote = remote(&server.uri());
     let topics = json!({"flights": {"schema_file": file}, "more": {"schema_file": file}, "plain": {}});
     let service = Service::start_with(|setup| {
         setup.settings = settings(topics);
@@ -65,20 +65,67 @@ async fn the_service_starts_refuses_and_registers_its_schema_files_later() {
     }
 }
 
+const WITH_GATE: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"tail","type":"string"},{"name":"gate","type":"string","default":""}]}"#;
+
+#[tokio::test]
+async fn a_version_that_others_register_is_used_at_once_when_the_subject_is_forgotten() {
+    let elsewhere = Service::start().await;
+    let registered = elsewhere.registry.register("t-value", FLIGHT, &[]).await.unwrap();
+    let remote = remote(&format!("http://{}", elsewhere.registry_door));
+    let service = Service::start_with(|setup| setup.registry = Some(remote)).await;
+    let with_gate = flight().replace("\"N1\"", r#""N1","gate":"A4""#);
+    assert_eq!(publish(&service, "t").await.status, 200);
+    elsewhere.registry.register("t-value", WITH_GATE, &[]).await.unwrap();
+    let refused = service.post("/api/v1/events/t", &*with_gate).await.problem(422, "schema_validation_failed");
+    assert_eq!(refused["errors"][0]["pointer"], "/payload/gate", "within the time to live: {refused}");
+
+    // Of another subject, that is no help.
+    for (path, helps) in [("/api/v1/schemas/u-value/cache", false), ("/api/v1/schemas/t-value/cache", true)] {
+        let answer = service.send("DELETE", path, &[], "").await;
+        assert_eq!((answer.status, &*answer.text), (204, ""), "{path}");
+        let published = service.post("/api/v1/events/t", &*with_gate).await;
+        assert_eq!(published.status, if helps { 200 } else { 422 }, "{path}: {}", published.text);
+    }
+
+    // What no version of the subject holds any more takes no events, once it is forgotten.
+    let first = format!("/api/v1/events/t?schema_id={}", registered.registered.id);
+    assert_eq!(service.post(&first, flight()).await.status, 200);
+    for permanent in [false, true] {
+        let path = format!("/subjects/t-value/versions/1?permanent={permanent}");
+        assert_eq!(elsewhere.registry("DELETE", &path, &[], "").await.status, 200);
+    }
+    assert_eq!(service.send("DELETE", "/api/v1/schemas/t-value/cache", &[], "").await.status, 204);
+    service.post(&first, flight()).await.problem(422, "schema_mismatch");
+}
+
+#[tokio::test]
+async fn the_registry_inside_has_nothing_to_forget() {
+    let service = Service::start().await;
+    for subject in ["t-value", "never%2Fseen"] {
+        assert_eq!(service.send("DELETE", &format!("/api/v1/schemas/{subject}/cache"), &[], "").await.status, 204);
+    }
+    for path in ["/api/v1/schemas/%FF/cache", "/api/v1/schemas/t-value/cache?all=true"] {
+        service.send("DELETE", path, &[], "").await.problem(422, "request_validation_failed");
+    }
+    let method = service.get("/api/v1/schemas/t-value/cache").await;
+    method.problem(405, "method_not_allowed");
+    assert_eq!(method.header("allow"), "DELETE");
+}
+
 #[tokio::test]
 async fn a_schema_that_is_no_avro_takes_no_events() {
     let server = MockServer::start().await;
     let protobuf = json!({"subject": "t-value", "version": 1, "id": 1, "schema": "syntax", "schemaType": "PROTOBUF"});
     answer(&server, "GET", "/subjects/t-value/versions/latest", protobuf).await;
-    let remote = remote(&server);
+    let remote = remote(&server.uri());
     let service = Service::start_with(|setup| setup.registry = Some(remote)).await;
     let refused = publish(&service, "t").await.problem(409, "schema_unsupported");
     assert!(refused["detail"].as_str().unwrap().contains("Protobuf, not Avro"), "{refused}");
 }
 
-fn remote(server: &MockServer) -> Arc<Remote> {
+fn remote(url: &str) -> Arc<Remote> {
     let settings = RemoteSettings {
-        urls: vec![server.uri().parse().unwrap()],
+        urls: vec![url.parse().unwrap()],
         auth: RegistryAuth::None,
         ca_file: None,
         timeout: Duration::from_secs(20),
@@ -88,12 +135,16 @@ fn remote(server: &MockServer) -> Arc<Remote> {
     Arc::new(Remote::open(&settings).unwrap())
 }
 
-async fn publish(service: &Service, topic: &str) -> Answer {
-    let event = json!({
+fn flight() -> String {
+    json!({
         "event_id": "1",
         "timestamp": "2024-05-01T12:00:00Z",
         "event_type": "flight",
         "payload": {"tail": "N1"},
-    });
-    service.post(&format!("/api/v1/events/{topic}"), event.to_string()).await
+    })
+    .to_string()
+}
+
+async fn publish(service: &Service, topic: &str) -> Answer {
+    service.post(&format!("/api/v1/events/{topic}"), flight()).await
 }

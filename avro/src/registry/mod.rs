@@ -188,6 +188,9 @@ pub trait Registry: Send + Sync + 'static {
     ) -> Result<Arc<Version>, RegistryError>;
     /// Dry run of [`Registry::register`]: the differences that would refuse it, empty if none.
     async fn check(&self, subject: &str, text: &str, references: &[Reference]) -> Result<Vec<String>, RegistryError>;
+    /// Forgets what is remembered of a subject's versions, so that the next question is asked where they are kept. While
+    /// nobody answers there, what was known goes on being used. Nothing to do for whom keeps them.
+    async fn forget(&self, _subject: &str) {}
     /// The level in force for a subject (`None`: the global one).
     async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError>;
     /// Sets a subject's level (`None`: the global one).

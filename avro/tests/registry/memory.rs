@@ -166,6 +166,61 @@ async fn what_this_process_registered_is_the_latest_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_is_asked_for_again_and_nothing_else() {
+    let server = MockServer::start().await;
+    let forgotten = [(LATEST, true), ("/subjects/s/versions/1", true), ("/subjects/s/versions/2", false)];
+    for (at, found) in forgotten {
+        get(&server, at, if found { ok(&version("s", 1, 1, USER)) } else { error(404, 40402) }).await;
+    }
+    get(&server, "/subjects/other/versions/latest", ok(&version("other", 1, 1, USER))).await;
+    let remote = client(&server);
+    let look = async || {
+        remote.version("s", 1).await.unwrap();
+        let second = remote.version("s", 2).await.map(|found| found.version);
+        remote.latest("other").await.unwrap();
+        (remote.latest("s").await.unwrap().version, second.ok())
+    };
+    assert_eq!((look().await, look().await), ((1, None), (1, None)));
+    server.reset().await;
+    for at in [LATEST, "/subjects/s/versions/2"] {
+        get(&server, at, ok(&version("s", 2, 2, USER_WITH_AGE))).await;
+    }
+    get(&server, "/subjects/s/versions/1", ok(&version("s", 1, 1, USER))).await;
+    assert_eq!(look().await, (1, None));
+    remote.forget("s").await;
+    assert_eq!((look().await, look().await), ((2, Some(2)), (2, Some(2))));
+    for (at, _) in forgotten {
+        assert_eq!(asked(&server, at).await, 1, "{at}");
+    }
+    assert_eq!(server.received_requests().await.unwrap().len(), 3, "neither another subject nor an id");
+
+    // What was known is better than nothing.
+    server.reset().await;
+    Mock::given(method("GET")).respond_with(error(503, 50003)).mount(&server).await;
+    remote.forget("s").await;
+    assert_eq!(remote.latest("s").await.unwrap().version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_after_forgetting_waits_for_no_answer_from_before() {
+    let server = MockServer::start().await;
+    get(&server, LATEST, ok(&version("s", 1, 1, USER)).set_delay(Duration::from_secs(1))).await;
+    let remote = client(&server);
+    let before = tokio::spawn({
+        let remote = remote.clone();
+        async move { remote.latest("s").await.unwrap().version }
+    });
+    eventually("the question is asked", || async { asked(&server, LATEST).await == 1 }).await;
+    // Keeps the answer that is on its way.
+    server.reset().await;
+    get(&server, LATEST, ok(&version("s", 2, 2, USER_WITH_AGE))).await;
+    remote.forget("s").await;
+    assert_eq!(remote.latest("s").await.unwrap().version, 2);
+    assert_eq!(before.await.unwrap(), 1);
+    assert_eq!(remote.latest("s").await.unwrap().version, 2, "the old answer is not kept");
+}
+
+#[tokio::test]
 async fn a_schema_of_one_subject_is_none_of_another() {
     let server = MockServer::start().await;
     get(&server, LATEST, ok(&version("s", 1, 1, USER))).await;

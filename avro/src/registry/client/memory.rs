@@ -46,6 +46,8 @@ struct Entry<V> {
     answer: Answer<V>,
     /// `None`: for ever.
     life: Option<Duration>,
+    /// Changes counted when it was asked for.
+    changes: u64,
 }
 
 /// Each entry lives as long as it says.
@@ -77,7 +79,8 @@ pub(super) struct Memory<K, V> {
     /// What was found last, for as long as it can't be found again.
     last: Cache<K, V>,
     lives: Lives,
-    /// Counts what this process changed in the registry: an answer from before a change is not kept.
+    /// Counts what was changed in the registry: an answer from before a change is not kept, and given to nobody who
+    /// asks after it.
     changes: Arc<AtomicU64>,
 }
 
@@ -95,7 +98,7 @@ where
 
     /// The answer for a key: remembered, or by `ask`, which is asked once for all who wait, and goes on without them.
     /// Errors that another try may mend are not remembered; while there are any, what was found last is the answer.
-    pub(super) async fn get<F>(&self, key: &K, ask: F) -> Answer<V>
+    pub(super) async fn get<F>(&self, key: &K, ask: impl Fn() -> F + Send + Sync + 'static) -> Answer<V>
     where
         F: Future<Output = Answer<V>> + Send + 'static,
     {
@@ -108,7 +111,7 @@ where
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(done) => joined(done),
             Err(_) => {
-                self.fresh.insert(key.clone(), held(last.clone())).await;
+                self.fresh.insert(key.clone(), self.entry(Ok(last.clone()), Some(HELD_FOR))).await;
                 Ok(last)
             }
         }
@@ -117,7 +120,7 @@ where
     /// Remembers what was found by other means.
     pub(super) async fn put(&self, key: K, found: V) {
         self.last.insert(key.clone(), found.clone()).await;
-        self.fresh.insert(key, Entry { answer: Ok(found), life: self.lives.found }).await;
+        self.fresh.insert(key, self.entry(Ok(found), self.lives.found)).await;
     }
 
     /// What is remembered as found.
@@ -132,47 +135,56 @@ where
         }
     }
 
-    /// Forgets a key whose answer this process has just changed.
-    pub(super) async fn changed(&self, key: &K) {
+    /// Forgets keys whose answers may have changed. What was found last is still used while it can't be found again.
+    pub(super) async fn changed(&self, which: impl Fn(&K) -> bool) {
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.fresh.invalidate(key).await;
-    }
-
-    async fn renew(&self, key: K, ask: impl Future<Output = Answer<V>>) -> Answer<V> {
-        let asked = self.fresh.try_get_with(key.clone(), async {
-            let changes = self.changes.load(Ordering::SeqCst);
-            let mut entry = self.entry(&key, ask.await).await?;
-            if changes != self.changes.load(Ordering::SeqCst) {
-                entry.life = Some(Duration::ZERO);
-            }
-            Ok(entry)
-        });
-        match asked.await {
-            Ok(entry) => entry.answer,
-            Err(error) => Err(RegistryError::clone(&error)),
+        let keys: Vec<Arc<K>> = self.fresh.iter().map(|(key, _)| key).filter(|key| which(key)).collect();
+        for key in keys {
+            self.fresh.invalidate(&*key).await;
         }
     }
 
-    async fn entry(&self, key: &K, answer: Answer<V>) -> Result<Entry<V>, RegistryError> {
+    async fn renew<F>(&self, key: K, ask: impl Fn() -> F) -> Answer<V>
+    where
+        F: Future<Output = Answer<V>>,
+    {
+        let changes = self.changes.load(Ordering::SeqCst);
+        let first = self.ask(&key, ask()).await?;
+        // Others were waiting for an answer from before a change. Their question is over: the next one is newer.
+        if first.changes < changes { self.ask(&key, ask()).await?.answer } else { first.answer }
+    }
+
+    async fn ask(&self, key: &K, ask: impl Future<Output = Answer<V>>) -> Result<Entry<V>, RegistryError> {
+        let asked = self.fresh.try_get_with(key.clone(), async {
+            let changes = self.changes.load(Ordering::SeqCst);
+            let (answer, life) = self.judge(key, ask.await).await?;
+            let life = if changes == self.changes.load(Ordering::SeqCst) { life } else { Some(Duration::ZERO) };
+            Ok(Entry { answer, life, changes })
+        });
+        asked.await.map_err(|error| RegistryError::clone(&error))
+    }
+
+    /// What is remembered of an answer, and how long.
+    async fn judge(&self, key: &K, answer: Answer<V>) -> Result<(Answer<V>, Option<Duration>), RegistryError> {
         use RegistryError::{Invalid, InvalidSubject, UnknownId, UnknownSubject, UnknownVersion};
         match answer {
             Ok(found) => {
                 self.last.insert(key.clone(), found.clone()).await;
-                Ok(Entry { answer: Ok(found), life: self.lives.found })
+                Ok((Ok(found), self.lives.found))
             }
             Err(
                 error @ (UnknownId(_) | UnknownSubject(_) | UnknownVersion { .. } | Invalid(_) | InvalidSubject(_)),
             ) => {
                 self.last.invalidate(key).await;
-                Ok(Entry { answer: Err(error), life: Some(self.lives.unknown) })
+                Ok((Err(error), Some(self.lives.unknown)))
             }
-            Err(error) => self.last.get(key).await.map(held).ok_or(error),
+            Err(error) => self.last.get(key).await.map(|last| (Ok(last), Some(HELD_FOR))).ok_or(error),
         }
     }
-}
 
-fn held<V>(last: V) -> Entry<V> {
-    Entry { answer: Ok(last), life: Some(HELD_FOR) }
+    fn entry(&self, answer: Answer<V>, life: Option<Duration>) -> Entry<V> {
+        Entry { answer, life, changes: self.changes.load(Ordering::SeqCst) }
+    }
 }
 
 fn joined<V>(done: Result<Answer<V>, tokio::task::JoinError>) -> Answer<V> {

@@ -84,7 +84,11 @@ impl Remote {
     async fn find(&self, subject: &str, version: Option<u32>) -> Result<Arc<Version>, RegistryError> {
         let key = Key { subject: subject.to_owned(), version };
         let (core, asked) = (self.0.clone(), key.clone());
-        self.0.versions.get(&key, async move { core.version(asked).await }).await
+        let ask = move || {
+            let (core, key) = (core.clone(), asked.clone());
+            async move { core.version(key).await }
+        };
+        self.0.versions.get(&key, ask).await
     }
 }
 
@@ -92,7 +96,11 @@ impl Remote {
 impl Registry for Remote {
     async fn by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
         let core = self.0.clone();
-        self.0.ids.get(&id, async move { core.by_id(id).await }).await
+        let ask = move || {
+            let core = core.clone();
+            async move { core.by_id(id).await }
+        };
+        self.0.ids.get(&id, ask).await
     }
 
     async fn ask_by_id(&self, id: u32) -> Result<Arc<Registered>, RegistryError> {
@@ -140,7 +148,7 @@ impl Registry for Remote {
                 _ => failure.into(),
             });
         }
-        self.0.versions.changed(&Key { subject: subject.to_owned(), version: None }).await;
+        self.forget(subject).await;
         let found = self.0.nodes.find(&place, &body).await.map_err(RegistryError::from)?;
         let (Some(version), Some(id)) = found else {
             return Err(RegistryError::Unavailable(format!("it took the schema of {subject:?}, but tells no version")));
@@ -162,6 +170,10 @@ impl Registry for Remote {
             Err(failure) if failure.fault.status() == Some(422) => Err(RegistryError::Invalid(failure.to_string())),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    async fn forget(&self, subject: &str) {
+        self.0.versions.changed(|key| key.subject == subject).await;
     }
 
     async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError> {
