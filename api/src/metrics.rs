@@ -71,6 +71,7 @@ pub(crate) struct Metrics {
     queue_records: IntGauge,
     queue_bytes: IntGauge,
     queue_utilization: Gauge,
+    producer_rebuilds: IntCounter,
     inflight_requests: IntGauge,
     inflight_bytes: IntGauge,
     topics: Mutex<TopicLabels>,
@@ -138,6 +139,10 @@ impl Metrics {
             queue_utilization: registered(
                 registry,
                 Gauge::new("forebay_producer_queue_utilization", "The fuller of records and bytes, 0 to 1."),
+            )?,
+            producer_rebuilds: registered(
+                registry,
+                IntCounter::new("forebay_producer_rebuilds_total", "Clients made anew after a fatal error (kafka://)."),
             )?,
             inflight_requests: gauge("forebay_inflight_requests", "Requests whose body is held.")?,
             inflight_bytes: gauge("forebay_inflight_bytes", "Bytes of bodies held.")?,
@@ -217,6 +222,7 @@ impl Metrics {
         gauge(&self.inflight_bytes, bytes);
         self.queue_utilization.set(utilization(queue));
         let labels = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        self.producer_rebuilds.inc_by(queue.rebuilds.saturating_sub(self.producer_rebuilds.get()));
         // Topics that share `other` add up.
         labels.rates.iter().for_each(|(gauge, _)| gauge.set(0.0));
         labels.rates.iter().for_each(|(gauge, rate)| gauge.add(rate.per_second()));

@@ -258,7 +258,7 @@ pub struct Watermarks {
     pub high: Offset,
 }
 
-/// How full the producer's queue is.
+/// How full the producer's queue is, and how its client fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueUsage {
     /// Records waiting for their receipt.
@@ -269,6 +269,8 @@ pub struct QueueUsage {
     pub max_records: usize,
     /// Limit.
     pub max_bytes: usize,
+    /// How often the client had to be made anew after a fatal error (`kafka://`).
+    pub rebuilds: u64,
 }
 
 /// Membership in a consumer group.

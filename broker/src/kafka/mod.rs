@@ -22,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 use rdkafka::admin::AdminClient;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
 use tracing::debug;
@@ -45,7 +45,7 @@ use crate::{
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// All brokers out of reach for this long: records are refused at once.
 const AWAY_FOR: Duration = Duration::from_secs(1);
-/// How often the producer is looked after, and brokers that were lost are looked for.
+/// How often the producer is looked after, even if it does not call, and brokers that were lost are looked for.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// How often what is known of topics is made new.
 const TOPICS_AFTER: Duration = Duration::from_secs(10);
@@ -121,11 +121,18 @@ impl KafkaLog {
         let (lane, waiting) = mpsc::channel(producer.queue_records.clamp(1, 100_000));
         tokio::spawn(serve_lane(Arc::clone(&inner), waiting));
         tokio::spawn(look_after(Arc::downgrade(&inner)));
+        tokio::spawn(mend(Arc::downgrade(&inner), inner.producer.trouble()));
         Ok(Arc::new(Self { inner, cluster_id, lane, desks: Mutex::default() }))
     }
 
     fn open_still(&self) -> Result<(), LogError> {
         if self.inner.closed.load(Ordering::Acquire) { Err(LogError::Closed) } else { Ok(()) }
+    }
+
+    /// Lets the producer meet a fatal error, for tests of what follows.
+    #[cfg(any(test, feature = "conformance"))]
+    pub fn break_producer(&self) {
+        self.inner.producer.break_client();
     }
 }
 
@@ -177,15 +184,22 @@ async fn serve_lane(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
     }
 }
 
-/// Mends the producer, notices that brokers are back, keeps topics current. Ends with the log.
+/// Mends the producer whenever it breaks, at once: nothing is taken meanwhile. Ends with the log.
+async fn mend(inner: Weak<Inner>, trouble: Arc<Notify>) {
+    loop {
+        // Without a call too: one that could not be made is tried again.
+        let _ = tokio::time::timeout(LOOK_AFTER, trouble.notified()).await;
+        let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
+        let _ = tokio::task::spawn_blocking(move || inner.producer.mend()).await;
+    }
+}
+
+/// Notices that brokers are back, keeps topics current. Ends with the log.
 async fn look_after(inner: Weak<Inner>) {
     let mut topics_due = Instant::now() + TOPICS_AFTER;
     loop {
         tokio::time::sleep(LOOK_AFTER).await;
         let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
-        let mender = Arc::clone(&inner);
-        // It may wait for the old client to end.
-        let _ = tokio::task::spawn_blocking(move || mender.producer.mend()).await;
         if inner.reach.away().is_some() && inner.admin.ping(LOOK_AFTER).await.is_ok() {
             inner.reach.found();
         }

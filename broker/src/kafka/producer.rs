@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -13,10 +13,10 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer},
+    producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
 };
-use tokio::sync::oneshot;
-use tracing::{error, info};
+use tokio::sync::{Notify, oneshot};
+use tracing::{error, warn};
 
 use super::{
     client::{ASK_TIMEOUT, Cluster, Context, unavailable},
@@ -30,6 +30,10 @@ use crate::{
 
 /// For what was accepted, when the log closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Looks whether a client that broke has heard of all that it had sent; then its records are unknown.
+const RETIRE_LOOKS: usize = 20;
+/// Between two of these looks.
+const RETIRE_LOOK: Duration = Duration::from_millis(100);
 
 /// Records that wait for their receipts, and how many may.
 #[derive(Debug)]
@@ -109,11 +113,12 @@ impl Slot {
     }
 }
 
-/// Hears each record's fate, and of errors after which the client is of no use.
+/// Hears each record's fate, and of the client's troubles.
 #[derive(Clone, Debug)]
 pub(super) struct Deliveries {
     context: Context,
-    broken: Arc<AtomicBool>,
+    /// Calls for the mender.
+    trouble: Arc<Notify>,
 }
 
 impl ClientContext for Deliveries {
@@ -122,9 +127,8 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.broken.store(true, Ordering::Release);
-        }
+        // It may be fatal: then its code is that of the cause, and the mender asks.
+        self.trouble.notify_one();
         self.context.error(error, reason);
     }
 }
@@ -159,8 +163,19 @@ fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> Produ
         Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
             ProduceError::Invalid(code.to_string())
         }
-        _ if native::may_be_stored(message) => ProduceError::Unknown(error.to_string()),
-        _ => ProduceError::Unavailable(error.to_string()),
+        _ if native::may_be_stored(message) => ProduceError::Unknown(why(error)),
+        _ => ProduceError::Unavailable(why(error)),
+    }
+}
+
+/// An error in words; those of a client that broke are ours.
+fn why(error: &KafkaError) -> String {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::Fatal | Code::PurgeQueue | Code::PurgeInflight) => {
+            "the client of the Kafka cluster met a fatal error, and another takes its place".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -189,7 +204,10 @@ pub(super) struct Producer {
     context: Context,
     max_record_bytes: usize,
     queue: Arc<Queue>,
-    native: RwLock<Option<(Native, Arc<AtomicBool>)>>,
+    /// Locked for moments only: calls on the runtime need it.
+    native: RwLock<Option<Native>>,
+    trouble: Arc<Notify>,
+    rebuilds: AtomicU64,
 }
 
 impl Producer {
@@ -200,17 +218,23 @@ impl Producer {
             max_records: cluster.producer.queue_records,
             max_bytes: cluster.producer.queue_bytes,
         };
-        let producer = Self { cluster, context, max_record_bytes, queue: Arc::new(queue), native: RwLock::new(None) };
+        let producer = Self {
+            cluster,
+            context,
+            max_record_bytes,
+            queue: Arc::new(queue),
+            native: RwLock::new(None),
+            trouble: Arc::default(),
+            rebuilds: AtomicU64::new(0),
+        };
         *write(&producer.native) = Some(producer.make()?);
         Ok(producer)
     }
 
-    fn make(&self) -> Result<(Native, Arc<AtomicBool>), LogError> {
-        let broken = Arc::new(AtomicBool::new(false));
-        let context = Deliveries { context: self.context.clone(), broken: Arc::clone(&broken) };
+    fn make(&self) -> Result<Native, LogError> {
+        let deliveries = Deliveries { context: self.context.clone(), trouble: Arc::clone(&self.trouble) };
         let config = self.cluster.producer(self.max_record_bytes);
-        let native = config.create_with_context(context).map_err(|error| unavailable(&error))?;
-        Ok((native, broken))
+        config.create_with_context(deliveries).map_err(|error| unavailable(&error))
     }
 
     /// What waits, and the limits.
@@ -220,6 +244,7 @@ impl Producer {
             bytes: self.queue.bytes.load(Ordering::Acquire),
             max_records: self.queue.max_records,
             max_bytes: self.queue.max_bytes,
+            rebuilds: self.rebuilds.load(Ordering::Relaxed),
         }
     }
 
@@ -266,7 +291,7 @@ impl Producer {
                 max: small(placed.max),
             };
             match &*native {
-                Some((native, _)) => enqueue(native, &placed, slot),
+                Some(native) => enqueue(native, &placed, slot),
                 None => slot.settle(Err(ProduceError::Unavailable("the log is closed".to_owned()))),
             }
         }
@@ -275,44 +300,79 @@ impl Producer {
 
     /// Lets the client look at topics anew, e.g. for partitions that were added. Waits for the cluster.
     pub fn look_at(&self, topics: &[String]) {
+        let Some(native) = read(&self.native).clone() else { return };
         for topic in topics {
-            if let Some((native, _)) = &*read(&self.native) {
-                // What fails now it finds by itself within seconds.
-                let _ = native.client().fetch_metadata(Some(topic), ASK_TIMEOUT);
-            }
+            // What fails now it finds by itself within seconds.
+            let _ = native.client().fetch_metadata(Some(topic), ASK_TIMEOUT);
         }
     }
 
-    /// Makes the client anew if it broke. What it still held is told as lost or unknown.
+    /// Notified when the client has trouble: [`Producer::mend`] is due.
+    pub fn trouble(&self) -> Arc<Notify> {
+        Arc::clone(&self.trouble)
+    }
+
+    /// Makes the client anew if it broke. The old one tells of the records that it had sent; the others were not stored.
+    /// Call it where blocking is allowed, within a runtime.
     pub fn mend(&self) {
-        let broken = |native: &Option<(Native, Arc<AtomicBool>)>| {
-            native.as_ref().is_some_and(|(_, broken)| broken.load(Ordering::Acquire))
+        let fatal = |native: &Option<Native>| native.as_ref()?.client().fatal_error();
+        let Some((_, why)) = fatal(&read(&self.native)) else { return };
+        let new = match self.make() {
+            Ok(new) => new,
+            Err(error) => return error!(why, %error, "The Kafka producer can't be made anew; it is tried again."),
         };
-        if !broken(&read(&self.native)) {
-            return;
-        }
-        match self.make() {
-            Ok(new) => {
-                let mut native = write(&self.native);
-                if !broken(&native) {
-                    return;
-                }
-                let old = native.replace(new);
-                drop(native);
-                info!("The Kafka producer met a fatal error and was made anew.");
-                // Purges: every record that it held gets its fate.
-                drop(old);
+        let old = {
+            let mut native = write(&self.native);
+            if fatal(&native).is_none() {
+                return;
             }
-            Err(why) => error!(%why, "The Kafka producer can't be made anew."),
-        }
+            native.replace(new)
+        };
+        let Some(old) = old else { return };
+        self.rebuilds.fetch_add(1, Ordering::Relaxed);
+        let held = old.in_flight_count();
+        warn!(
+            why,
+            held, "The Kafka producer met a fatal error and was made anew; records that it held may be refused."
+        );
+        // It may wait for brokers; the next error is not to wait for it.
+        tokio::task::spawn_blocking(move || retire(&old));
     }
 
     /// Waits for what was accepted, within a limit, and takes nothing more.
     pub fn close(&self) {
-        let Some((native, _)) = write(&self.native).take() else { return };
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let Some(native) = write(&self.native).take() else { return };
         // What is left after it gets its fate when the client goes.
         let _ = native.flush(CLOSE_TIMEOUT);
+        drop(native);
+        // Clients that broke shortly before may still hold some.
+        while self.queue.records.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            std::thread::sleep(RETIRE_LOOK);
+        }
     }
+
+    /// Lets the client meet a fatal error, as a broker's answer would.
+    #[cfg(any(test, feature = "conformance"))]
+    pub fn break_client(&self) {
+        if let Some(native) = &*read(&self.native) {
+            native::break_client(native.client());
+        }
+    }
+}
+
+/// The end of a client that broke: what it did not send was not stored; what it sent may still be answered for a moment,
+/// and is unknown after that.
+fn retire(native: &Native) {
+    for _ in 0..RETIRE_LOOKS {
+        // Again and again: what a broker asks to be sent again goes back to the queue.
+        native.purge(PurgeConfig::default().queue());
+        if native.flush(RETIRE_LOOK).is_ok() {
+            return;
+        }
+    }
+    native.purge(PurgeConfig::default().queue().inflight());
+    let _ = native.flush(RETIRE_LOOK);
 }
 
 fn enqueue(native: &Native, placed: &Placed, slot: Slot) {
@@ -345,7 +405,7 @@ fn enqueue(native: &Native, placed: &Placed, slot: Slot) {
                 ProduceError::TooLarge { bytes: slot.bytes as usize, max: slot.max as usize }
             }
             Some(RDKafkaErrorCode::InvalidArgument) => ProduceError::Invalid(error.to_string()),
-            _ => ProduceError::Unavailable(error.to_string()),
+            _ => ProduceError::Unavailable(why(&error)),
         };
         slot.settle(Err(refusal));
     }

@@ -126,6 +126,7 @@ impl<J> Queue<J> {
             bytes: state.bytes,
             max_records: self.max_records,
             max_bytes: self.max_bytes,
+            rebuilds: 0,
         }
     }
 }

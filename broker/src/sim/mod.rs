@@ -283,6 +283,7 @@ impl Log for SimLog {
             bytes: state.bytes,
             max_records: limits.queue_records,
             max_bytes: limits.queue_bytes,
+            rebuilds: 0,
         }
     }
 

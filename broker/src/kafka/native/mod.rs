@@ -12,6 +12,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(any(test, feature = "conformance"))]
+use rdkafka::{ClientContext, client::Client};
 use rdkafka::{
     bindings,
     bindings::{rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t},
@@ -40,6 +42,15 @@ pub(super) fn may_be_stored(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the message is alive as long as the borrow.
     let status = unsafe { bindings::rd_kafka_message_status(message.ptr()) };
     status != bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+/// Raises a fatal error in a producer, as an answer out of sequence would.
+#[cfg(any(test, feature = "conformance"))]
+pub(super) fn break_client<C: ClientContext>(client: &Client<C>) {
+    let code = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    // SAFETY: the client is alive; the reason is terminated, and copied.
+    let x = unsafe { bindings::rd_kafka_test_fatal_error(client.native_ptr(), code, c"injected".as_ptr()) };
+    eprintln!("TEST {x:?}");
 }
 
 /// A code, unless it says that all is well.

@@ -2,6 +2,8 @@
 #![cfg(feature = "conformance")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: a failed expectation is the result")]
 
+mod fatal;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
