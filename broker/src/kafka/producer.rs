@@ -1,31 +1,29 @@
 //! Producing (D3): one completion per request. Records go to librdkafka at once; its thread tells each one's fate.
 
+mod request;
+
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientContext, Message,
-    config::RDKafkaLogLevel,
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
+    error::RDKafkaErrorCode,
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer},
 };
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, warn};
 
-use super::{
-    client::{ASK_TIMEOUT, Cluster, Context, unavailable},
-    native,
-};
+use self::request::{Deliveries, Queue, Request, Slot, why};
+use super::client::{ASK_TIMEOUT, Cluster, Context, unavailable};
 use crate::{
-    LogError, NewRecord, ProduceError, QueueUsage, Receipt, Receipts,
+    LogError, NewRecord, ProduceError, QueueUsage, Receipts,
     record::payload_bytes,
-    sync::{lock, read, write},
+    sync::{read, write},
 };
 
 /// For what was accepted, when the log closes.
@@ -34,150 +32,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const RETIRE_LOOKS: usize = 20;
 /// Between two of these looks.
 const RETIRE_LOOK: Duration = Duration::from_millis(100);
-
-/// Records that wait for their receipts, and how many may.
-#[derive(Debug)]
-struct Queue {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-    max_records: usize,
-    max_bytes: usize,
-}
-
-impl Queue {
-    fn take(&self, records: usize, bytes: usize) -> bool {
-        let room = |now: usize, more: usize, max: usize| (now + more <= max).then_some(now + more);
-        let order = Ordering::AcqRel;
-        let taken = |n: usize, of: &AtomicUsize, max: usize| {
-            of.fetch_update(order, Ordering::Acquire, |now| room(now, n, max)).is_ok()
-        };
-        if !taken(records, &self.records, self.max_records) {
-            return false;
-        }
-        if !taken(bytes, &self.bytes, self.max_bytes) {
-            self.records.fetch_sub(records, order);
-            return false;
-        }
-        true
-    }
-
-    fn give_back(&self, records: usize, bytes: usize) {
-        self.records.fetch_sub(records, Ordering::AcqRel);
-        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-}
-
-/// One produce call on its way.
-#[derive(Debug)]
-pub(super) struct Request {
-    queue: Arc<Queue>,
-    state: Mutex<Open>,
-}
-
-#[derive(Debug)]
-struct Open {
-    receipts: Vec<Option<Result<Receipt, ProduceError>>>,
-    missing: usize,
-    done: Option<oneshot::Sender<Receipts>>,
-}
-
-impl Request {
-    /// The fate of one record. The last one completes the request.
-    fn settle(&self, index: usize, bytes: usize, fate: Result<Receipt, ProduceError>) {
-        self.queue.give_back(1, bytes);
-        let mut open = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = open.receipts.get_mut(index).filter(|place| place.is_none()) else { return };
-        *place = Some(fate);
-        open.missing -= 1;
-        if open.missing == 0
-            && let Some(done) = open.done.take()
-        {
-            // Nobody may be waiting any more; the records are stored all the same.
-            let _ = done.send(std::mem::take(&mut open.receipts).into_iter().flatten().collect());
-        }
-    }
-}
-
-/// What librdkafka carries along with a record.
-#[derive(Debug)]
-pub(super) struct Slot {
-    request: Arc<Request>,
-    index: u32,
-    bytes: u32,
-    max: u32,
-}
-
-impl Slot {
-    fn settle(&self, fate: Result<Receipt, ProduceError>) {
-        self.request.settle(self.index as usize, self.bytes as usize, fate);
-    }
-}
-
-/// Hears each record's fate, and of the client's troubles.
-#[derive(Clone, Debug)]
-pub(super) struct Deliveries {
-    context: Context,
-    /// Calls for the mender.
-    trouble: Arc<Notify>,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.context.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // It may be fatal: then its code is that of the cause, and the mender asks.
-        self.trouble.notify_one();
-        self.context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Slot>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, slot: Box<Slot>) {
-        match result {
-            Ok(message) => {
-                self.context.reach.found();
-                slot.settle(Ok(Receipt { partition: message.partition(), offset: message.offset() }));
-            }
-            Err((error, message)) => {
-                let fate = fate(error, message, &slot);
-                slot.settle(Err(fate));
-            }
-        }
-    }
-}
-
-/// What a failed delivery means.
-fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> ProduceError {
-    use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            ProduceError::UnknownTopic(message.topic().to_owned())
-        }
-        Some(Code::MessageSizeTooLarge) => {
-            ProduceError::TooLarge { bytes: slot.bytes as usize, max: slot.max as usize }
-        }
-        Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
-            ProduceError::Invalid(code.to_string())
-        }
-        _ if native::may_be_stored(message) => ProduceError::Unknown(why(error)),
-        _ => ProduceError::Unavailable(why(error)),
-    }
-}
-
-/// An error in words; those of a client that broke are ours.
-fn why(error: &KafkaError) -> String {
-    use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        Some(Code::Fatal | Code::PurgeQueue | Code::PurgeInflight) => {
-            "the client of the Kafka cluster met a fatal error, and another takes its place".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
 
 /// A record with its partition, ready to go.
 pub(super) struct Placed {
@@ -212,12 +66,7 @@ pub(super) struct Producer {
 
 impl Producer {
     pub fn new(cluster: Cluster, context: Context, max_record_bytes: usize) -> Result<Self, LogError> {
-        let queue = Queue {
-            records: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            max_records: cluster.producer.queue_records,
-            max_bytes: cluster.producer.queue_bytes,
-        };
+        let queue = Queue::new(cluster.producer.queue_records, cluster.producer.queue_bytes);
         let producer = Self {
             cluster,
             context,
@@ -239,13 +88,7 @@ impl Producer {
 
     /// What waits, and the limits.
     pub fn usage(&self) -> QueueUsage {
-        QueueUsage {
-            records: self.queue.records.load(Ordering::Acquire),
-            bytes: self.queue.bytes.load(Ordering::Acquire),
-            max_records: self.queue.max_records,
-            max_bytes: self.queue.max_bytes,
-            rebuilds: self.rebuilds.load(Ordering::Relaxed),
-        }
+        QueueUsage { rebuilds: self.rebuilds.load(Ordering::Relaxed), ..self.queue.usage() }
     }
 
     /// Takes room for a whole call, or none.
@@ -267,13 +110,7 @@ impl Producer {
 
     /// Hands a call to librdkafka, in its order. The receiver completes once.
     pub fn send(&self, taken: Taken, plan: Plan) -> oneshot::Receiver<Receipts> {
-        let (done, receipts) = oneshot::channel();
-        let open = Open { receipts: vec![None; taken.records], missing: taken.records, done: Some(done) };
-        let request = Arc::new(Request { queue: Arc::clone(&self.queue), state: Mutex::new(open) });
-        if taken.records == 0 {
-            let done = lock(&request.state).done.take();
-            drop(done.map(|done| done.send(Receipts::new())));
-        }
+        let (request, receipts) = Request::new(&self.queue, taken.records);
         let native = read(&self.native);
         for (index, (planned, bytes)) in plan.into_iter().zip(taken.bytes).enumerate() {
             let placed = match planned {
@@ -283,13 +120,7 @@ impl Producer {
                     continue;
                 }
             };
-            let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let slot = Slot {
-                request: Arc::clone(&request),
-                index: small(index),
-                bytes: small(bytes),
-                max: small(placed.max),
-            };
+            let slot = Slot::new(&request, index, bytes, placed.max);
             match &*native {
                 Some(native) => enqueue(native, &placed, slot),
                 None => slot.settle(Err(ProduceError::Unavailable("the log is closed".to_owned()))),
@@ -347,7 +178,7 @@ impl Producer {
         let _ = native.flush(CLOSE_TIMEOUT);
         drop(native);
         // Clients that broke shortly before may still hold some.
-        while self.queue.records.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        while self.queue.usage().records > 0 && Instant::now() < deadline {
             std::thread::sleep(RETIRE_LOOK);
         }
     }
@@ -356,7 +187,7 @@ impl Producer {
     #[cfg(any(test, feature = "conformance"))]
     pub fn break_client(&self) {
         if let Some(native) = &*read(&self.native) {
-            native::break_client(native.client());
+            super::native::break_client(native.client());
         }
     }
 }
@@ -401,9 +232,7 @@ fn enqueue(native: &Native, placed: &Placed, slot: Slot) {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition) => {
                 ProduceError::UnknownTopic(topic.to_string())
             }
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                ProduceError::TooLarge { bytes: slot.bytes as usize, max: slot.max as usize }
-            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => slot.too_large(),
             Some(RDKafkaErrorCode::InvalidArgument) => ProduceError::Invalid(error.to_string()),
             _ => ProduceError::Unavailable(why(&error)),
         };

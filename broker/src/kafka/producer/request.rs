@@ -1,0 +1,196 @@
+//! Requests on their way: room in the queue, and what became of each record.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, DeliveryResult},
+    producer::ProducerContext,
+};
+use tokio::sync::{Notify, oneshot};
+
+use super::super::{client::Context, native};
+use crate::{ProduceError, QueueUsage, Receipt, Receipts};
+
+/// Records that wait for their receipts, and how many may.
+#[derive(Debug)]
+pub(super) struct Queue {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    max_records: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    pub fn new(max_records: usize, max_bytes: usize) -> Self {
+        Self { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), max_records, max_bytes }
+    }
+
+    /// What waits, and the limits.
+    pub fn usage(&self) -> QueueUsage {
+        QueueUsage {
+            records: self.records.load(Ordering::Acquire),
+            bytes: self.bytes.load(Ordering::Acquire),
+            max_records: self.max_records,
+            max_bytes: self.max_bytes,
+            rebuilds: 0,
+        }
+    }
+
+    /// Takes room for a whole call, or none.
+    pub fn take(&self, records: usize, bytes: usize) -> bool {
+        let room = |now: usize, more: usize, max: usize| (now + more <= max).then_some(now + more);
+        let order = Ordering::AcqRel;
+        let taken = |n: usize, of: &AtomicUsize, max: usize| {
+            of.fetch_update(order, Ordering::Acquire, |now| room(now, n, max)).is_ok()
+        };
+        if !taken(records, &self.records, self.max_records) {
+            return false;
+        }
+        if !taken(bytes, &self.bytes, self.max_bytes) {
+            self.records.fetch_sub(records, order);
+            return false;
+        }
+        true
+    }
+
+    pub fn give_back(&self, records: usize, bytes: usize) {
+        self.records.fetch_sub(records, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// One produce call on its way.
+#[derive(Debug)]
+pub(in crate::kafka) struct Request {
+    queue: Arc<Queue>,
+    state: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    receipts: Vec<Option<Result<Receipt, ProduceError>>>,
+    missing: usize,
+    done: Option<oneshot::Sender<Receipts>>,
+}
+
+impl Request {
+    /// A call of so many records that have room in the queue, and where its receipts arrive.
+    pub fn new(queue: &Arc<Queue>, records: usize) -> (Arc<Self>, oneshot::Receiver<Receipts>) {
+        let (done, receipts) = oneshot::channel();
+        let mut open = Open { receipts: vec![None; records], missing: records, done: Some(done) };
+        if records == 0 {
+            drop(open.done.take().map(|done| done.send(Receipts::new())));
+        }
+        (Arc::new(Self { queue: Arc::clone(queue), state: Mutex::new(open) }), receipts)
+    }
+
+    /// The fate of one record. The last one completes the request.
+    pub fn settle(&self, index: usize, bytes: usize, fate: Result<Receipt, ProduceError>) {
+        self.queue.give_back(1, bytes);
+        let mut open = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = open.receipts.get_mut(index).filter(|place| place.is_none()) else { return };
+        *place = Some(fate);
+        open.missing -= 1;
+        if open.missing == 0
+            && let Some(done) = open.done.take()
+        {
+            // Nobody may be waiting any more; the records are stored all the same.
+            let _ = done.send(std::mem::take(&mut open.receipts).into_iter().flatten().collect());
+        }
+    }
+}
+
+/// What librdkafka carries along with a record.
+#[derive(Debug)]
+pub(in crate::kafka) struct Slot {
+    request: Arc<Request>,
+    index: u32,
+    bytes: u32,
+    max: u32,
+}
+
+impl Slot {
+    pub fn new(request: &Arc<Request>, index: usize, bytes: usize, max: usize) -> Self {
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { request: Arc::clone(request), index: small(index), bytes: small(bytes), max: small(max) }
+    }
+
+    /// The record is over its topic's limit.
+    pub fn too_large(&self) -> ProduceError {
+        ProduceError::TooLarge { bytes: self.bytes as usize, max: self.max as usize }
+    }
+
+    pub fn settle(&self, fate: Result<Receipt, ProduceError>) {
+        self.request.settle(self.index as usize, self.bytes as usize, fate);
+    }
+}
+
+/// Hears each record's fate, and of the client's troubles.
+#[derive(Clone, Debug)]
+pub(in crate::kafka) struct Deliveries {
+    pub context: Context,
+    /// Calls for the mender.
+    pub trouble: Arc<Notify>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.context.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // It may be fatal: then its code is that of the cause, and the mender asks.
+        self.trouble.notify_one();
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Slot>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: Box<Slot>) {
+        match result {
+            Ok(message) => {
+                self.context.reach.found();
+                slot.settle(Ok(Receipt { partition: message.partition(), offset: message.offset() }));
+            }
+            Err((error, message)) => {
+                let fate = fate(error, message, &slot);
+                slot.settle(Err(fate));
+            }
+        }
+    }
+}
+
+/// What a failed delivery means.
+fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> ProduceError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            ProduceError::UnknownTopic(message.topic().to_owned())
+        }
+        Some(Code::MessageSizeTooLarge) => slot.too_large(),
+        Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
+            ProduceError::Invalid(code.to_string())
+        }
+        _ if native::may_be_stored(message) => ProduceError::Unknown(why(error)),
+        _ => ProduceError::Unavailable(why(error)),
+    }
+}
+
+/// An error in words; those of a client that broke are ours.
+pub(super) fn why(error: &KafkaError) -> String {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::Fatal | Code::PurgeQueue | Code::PurgeInflight) => {
+            "the client of the Kafka cluster met a fatal error, and another takes its place".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
