@@ -12,7 +12,10 @@ use crate::{
     encoders::Effects,
     metrics::{Metrics, TopicMetrics},
     names,
-    problem::{Code, Problem},
+    problem::{
+        Code, Problem,
+        of_log::{log_problem, no_topic},
+    },
 };
 
 /// Most topics kept (fixed); more are looked up at each request.
@@ -72,7 +75,7 @@ impl Topics {
             }
             // Another request was faster.
             Err(LogError::TopicExists(_)) => Ok(()),
-            Err(error) => Err(log_problem(error)),
+            Err(error) => Err(no_topic(name, error)),
         }
     }
 
@@ -121,21 +124,4 @@ pub(crate) fn topic_spec(name: &str, settings: &TopicSettings) -> TopicSpec {
     let config: BTreeMap<_, _> =
         config.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_string()))).collect();
     TopicSpec { name: name.to_owned(), partitions: settings.partitions.unwrap_or(DEFAULT_PARTITIONS), config }
-}
-
-/// A log's refusal in the caller's words.
-pub(crate) fn log_problem(error: LogError) -> Problem {
-    match error {
-        LogError::UnknownTopic(topic) => Problem::new(
-            Code::UnknownTopic,
-            format!(
-                "The topic {topic:?} does not exist. Create it with POST /api/v1/topics, `forebay topics create {topic}`, or \
-                 `topics:` in forebay.yaml."
-            ),
-        ),
-        error => {
-            tracing::error!(%error, "The log refused a request.");
-            Problem::new(Code::LogUnavailable, "The log can't be used now.")
-        }
-    }
 }

@@ -316,6 +316,9 @@ pub enum ProduceError {
     /// The log can't take records now. Certainly not stored.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// The log does not allow it to us: a person must mend rights or credentials. Certainly not stored.
+    #[error("{0}")]
+    Denied(String),
     /// No answer: it may be stored.
     #[error("it is not known whether the record was stored: {0}")]
     Unknown(String),
@@ -351,6 +354,12 @@ pub enum LogError {
     /// Can't be reached or used now; trying again may help.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// It does not allow it to us: a person must mend rights or credentials, then trying again helps.
+    #[error("{0}")]
+    Denied(String),
+    /// No answer in time: the change may have been made. Look before trying again.
+    #[error("it is not known whether it was done: {0}")]
+    Unknown(String),
     /// This consumer is of no use any more, the log is: join the group again.
     #[error("the consumer ended: {0}")]
     ConsumerEnded(String),

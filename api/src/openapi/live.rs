@@ -19,9 +19,8 @@ use crate::{
     config::{DEFAULT_KEY_POINTERS, MissingSchema, Settings, TopicSettings},
     encoders::{registry_problem, version_for},
     names,
-    problem::{Code, Problem},
+    problem::{Code, Problem, of_log::log_problem},
     state::App,
-    topics::log_problem,
 };
 
 /// Between two looks at what topics and schemas there are (fixed).

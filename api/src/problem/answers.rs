@@ -72,7 +72,7 @@ refusals! {
     /// Of the topics and one topic.
     OfTopics: ASKED, &[LogUnavailable];
     OfTopic: ASKED, &[UnknownTopic, LogUnavailable];
-    OfNewTopic: ASKED, SENT, &[Forbidden, TopicExists, LogUnavailable];
+    OfNewTopic: ASKED, SENT, &[Forbidden, TopicExists, LogUnavailable, DeliveryUnknown];
     /// Of subjects, and of one.
     OfSubjects: ASKED, &[RegistryUnavailable];
     OfSubject: ASKED, &[UnknownSchema, RegistryUnavailable];

@@ -72,7 +72,7 @@ pub enum Code {
     RegistryUnavailable,
     /// The service is going down.
     Draining,
-    /// No receipt in time: it may be stored.
+    /// No answer in time: the event may be stored, the topic made.
     DeliveryUnknown,
     /// A fault of ours.
     Internal,
@@ -317,8 +317,9 @@ impl Code {
                 "delivery_unknown",
                 504,
                 1,
-                "It is not known whether the event was stored",
-                "Send it again with the same event_id; it may then stand twice in the log.",
+                "It is not known whether it was done",
+                "An event: send it again with the same event_id; it may then stand twice in the log. A topic: look first \
+                 whether it exists.",
             ),
             Self::Internal => Info {
                 code: "internal",

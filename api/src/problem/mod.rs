@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 mod code;
+pub(crate) mod of_log;
 
 use std::borrow::Cow;
 

@@ -9,11 +9,14 @@ use tokio::time::Instant;
 use super::{
     EventResult, Fate, PublishOptions, Publisher,
     check::{Checked, CheckedItem, count_violations, problem, too_large},
-    receipts::{Pending, Results, delivery_unknown, produce_problem},
+    receipts::{Pending, Results},
 };
 use crate::{
     metrics::Outcome,
-    problem::{Code, Problem},
+    problem::{
+        Code, Problem,
+        of_log::{delivery_unknown, note, produce_problem},
+    },
     topics::Topic,
 };
 
@@ -78,8 +81,8 @@ impl Publisher {
         match self.log.produce(records) {
             Ok(pending) => Pending::new(pending, topic.clone(), outcome, count, bytes).wait(deadline).await,
             Err(error) => {
-                let problem = produce_problem(error);
-                vec![Err(problem); count]
+                note(&topic.name, [&error]);
+                vec![Err(produce_problem(error)); count]
             }
         }
     }

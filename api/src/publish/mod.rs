@@ -72,7 +72,8 @@ impl Fate {
             Self::DeadLettered { .. } => Outcome::DeadLettered,
             Self::Failed(problem) => match problem.code {
                 Code::DeliveryUnknown => Outcome::Unknown,
-                Code::QueueFull | Code::LogUnavailable | Code::BatchRefused => Outcome::Retry,
+                Code::BatchRefused => Outcome::Retry,
+                code if code.info().retryable => Outcome::Retry,
                 _ => Outcome::Invalid,
             },
         }

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use forebay_broker::{PendingReceipts, ProduceError, Receipt, Receipts};
+use forebay_broker::{PendingReceipts, Receipt, Receipts};
 use tokio::time::Instant;
 
 use crate::{
     metrics::Outcome,
-    problem::{Code, ErrorItem, Problem},
+    problem::{
+        Problem,
+        of_log::{delivery_unknown, note, produce_problem},
+    },
     topics::Topic,
 };
 
@@ -54,6 +57,7 @@ impl Pending {
             Ok(receipts) => {
                 self.receipts = None;
                 count(&self.topic, &receipts, self.bytes, self.started.elapsed());
+                note(&self.topic.name, receipts.iter().filter_map(|receipt| receipt.as_ref().err()));
                 receipts.into_iter().map(|receipt| receipt.map_err(produce_problem)).collect()
             }
             Err(_) => vec![Err(delivery_unknown()); self.count],
@@ -84,32 +88,4 @@ fn count(topic: &Topic, receipts: &Receipts, bytes: usize, took: Duration) {
     // Bytes of a call that was stored in part are counted whole: the parts are not told apart here.
     let bytes = if stored > 0 { bytes } else { 0 };
     topic.metrics.receipts(stored, bytes, stored == receipts.len(), took);
-}
-
-/// What a caller is told who has no receipt.
-pub(crate) fn delivery_unknown() -> Problem {
-    Problem::new(Code::DeliveryUnknown, "No receipt came in time: the event may be stored or not.")
-}
-
-/// A producer's refusal in the caller's words.
-pub(crate) fn produce_problem(error: ProduceError) -> Problem {
-    match error {
-        ProduceError::QueueFull => Problem::new(Code::QueueFull, "The producer's queue is full: try again shortly."),
-        ProduceError::UnknownTopic(topic) => {
-            Problem::new(Code::UnknownTopic, format!("The topic {topic:?} does not exist any more."))
-        }
-        ProduceError::TooLarge { bytes, max } => {
-            Problem::new(Code::EventTooLarge, format!("The record has {bytes} bytes, over the topic's limit of {max}."))
-        }
-        ProduceError::Invalid(reason) => Problem::new(Code::RequestValidationFailed, "The log refuses the record.")
-            .with(vec![ErrorItem::body("value_error", reason)]),
-        ProduceError::Unavailable(reason) => {
-            tracing::warn!(reason, "The log can't take records.");
-            Problem::new(Code::LogUnavailable, "The log can't take records now; nothing was stored.")
-        }
-        ProduceError::Unknown(reason) => {
-            tracing::warn!(reason, "The outcome of a produce is unknown.");
-            delivery_unknown()
-        }
-    }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::TIMEOUT_MS,
     metrics::Outcome,
-    problem::{Problem, answers::OfPublish},
+    problem::{Problem, answers::OfPublish, of_log::delivery_unknown},
     publish::{EventResult, Fate, Publish, PublishOptions},
     query::Query,
     state::App,
@@ -141,7 +141,7 @@ pub(super) async fn publish(
     let results = app.publisher.publish(&publish, &options).await?;
     match results.into_iter().next() {
         Some(result) => answer(result),
-        None => Err(crate::publish::receipts::delivery_unknown()),
+        None => Err(delivery_unknown()),
     }
 }
 

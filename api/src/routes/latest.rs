@@ -26,10 +26,9 @@ use crate::{
     encoders::registry_problem,
     latest::{self, Newest, Take, Wanted},
     negotiate::{self, JSON},
-    problem::{Code, Problem, answers::OfLatest},
+    problem::{Code, Problem, answers::OfLatest, of_log::log_problem},
     query::Query,
     state::App,
-    topics::log_problem,
 };
 
 /// Events without `limit`.

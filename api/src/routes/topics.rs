@@ -6,7 +6,7 @@ use axum::{
     extract::{RawQuery, Request, State},
     response::Response,
 };
-use forebay_broker::{LogError, TopicInfo, TopicPartition, TopicSpec};
+use forebay_broker::{TopicInfo, TopicPartition, TopicSpec};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,10 +22,10 @@ use crate::{
     problem::{
         Code, ErrorItem, Problem,
         answers::{OfNewTopic, OfTopic, OfTopics},
+        of_log::{log_problem, not_created},
     },
     query::Query,
     state::App,
-    topics::log_problem,
 };
 
 /// A topic to be made.
@@ -142,14 +142,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
     let text = request::text(&app, &parts, body).await?;
     let new: NewTopic = request::json(text.as_str())?;
     let spec = spec(new, &app)?;
-    let topic = app.deps.log.create_topic(&spec).await.map_err(|error| match error {
-        LogError::TopicExists(name) => Problem::new(Code::TopicExists, format!("The topic {name:?} exists already.")),
-        LogError::Invalid(reason) => {
-            Problem::new(Code::RequestValidationFailed, "The topic can't be created as asked.")
-                .with(vec![ErrorItem::body("value_error", reason)])
-        }
-        error => log_problem(error),
-    })?;
+    let topic = app.deps.log.create_topic(&spec).await.map_err(not_created)?;
     let mut response = reply::json(StatusCode::CREATED, &summary(&topic))?;
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/topics/{}", topic.name)) {
         response.headers_mut().insert(header::LOCATION, location);

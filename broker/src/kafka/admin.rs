@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use rdkafka::{
     TopicPartitionList,
     admin::{AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
-    error::RDKafkaErrorCode,
+    error::{KafkaError, RDKafkaErrorCode},
     metadata::{Metadata, MetadataBroker},
 };
 use tokio::time::Instant;
@@ -20,6 +20,15 @@ use crate::{Committed, LogError, TopicInfo, TopicPartition, TopicSpec, topic};
 const REPLICAS: i32 = 3;
 /// How often the cluster is asked whether a change has arrived.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What the cluster tells of topics.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Sorted by name.
+    pub infos: Vec<TopicInfo>,
+    /// Those of which it tells nothing, with its reason.
+    pub hidden: BTreeMap<String, LogError>,
+}
 
 /// Asks the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -101,31 +110,42 @@ impl Admin {
         Ok(all)
     }
 
-    /// The topics of these names that there are.
-    pub async fn infos(&self, names: Vec<String>) -> Result<Vec<TopicInfo>, LogError> {
+    /// What is to be known of topics of these names. Those that do not exist are left out.
+    pub async fn look_up(&self, names: Vec<String>) -> Result<Found, LogError> {
+        let mut found = Found::default();
         if names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let mut configs = self.configs(&names).await?;
-        let info = |found: TopicDescription| TopicInfo {
-            config: configs.remove(&found.name).unwrap_or_default(),
-            partitions: i32::try_from(found.partitions).unwrap_or(i32::MAX),
-            id: found.id.map(Into::into),
-            name: found.name.into(),
-        };
-        let described = self.describe(names).await?;
-        let mut infos: Vec<_> = described.into_iter().filter(|found| found.error.is_none()).map(info).collect();
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(infos)
+        for TopicDescription { name, id, partitions, error } in self.describe(names).await? {
+            match error {
+                None => found.infos.push(TopicInfo {
+                    config: configs.remove(&name).unwrap_or_default(),
+                    partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                    id: id.map(Into::into),
+                    name: name.into(),
+                }),
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {}
+                Some(code) => {
+                    found.hidden.insert(name, refused(&(code, String::new())));
+                }
+            }
+        }
+        found.infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// The topics of these names that there are and that can be seen.
+    pub async fn infos(&self, names: Vec<String>) -> Result<Vec<TopicInfo>, LogError> {
+        Ok(self.look_up(names).await?.infos)
     }
 
     /// One topic.
     pub async fn info(&self, name: &str) -> Result<TopicInfo, LogError> {
-        let found = match topic::check_name(name) {
-            Ok(()) => self.infos(vec![name.to_owned()]).await?.pop(),
-            Err(_) => None,
-        };
-        found.ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+        let unknown = || LogError::UnknownTopic(name.to_owned());
+        topic::check_name(name).map_err(|_| unknown())?;
+        let Found { mut infos, hidden } = self.look_up(vec![name.to_owned()]).await?;
+        infos.pop().ok_or_else(|| hidden.into_values().next().unwrap_or_else(unknown))
     }
 
     /// Creates a topic with three replicas, or as many as there are brokers, and waits until it can be used.
@@ -137,7 +157,7 @@ impl Admin {
         for (name, value) in &spec.config {
             new = new.set(name, value);
         }
-        let made = self.0.create_topics([&new], &self.options()).await.map_err(|error| unavailable(&error))?;
+        let made = self.0.create_topics([&new], &self.options()).await.map_err(|error| unanswered(&error))?;
         if let Some(Err((_, code))) = made.into_iter().next() {
             return Err(match code {
                 RDKafkaErrorCode::TopicAlreadyExists => LogError::TopicExists(spec.name.clone()),
@@ -145,7 +165,7 @@ impl Admin {
                     "the Kafka cluster knows no such topic setting, or not this value: {:?}",
                     spec.config
                 )),
-                code => refused(&(code, String::new())),
+                code => not_changed(code),
             });
         }
         let mut info = self.until_partitions(&spec.name, spec.partitions).await?;
@@ -191,10 +211,10 @@ impl Admin {
     /// Deletes a topic, and waits until it is gone.
     pub async fn delete(&self, name: &str) -> Result<(), LogError> {
         topic::check_name(name).map_err(|_| LogError::UnknownTopic(name.to_owned()))?;
-        let gone = self.0.delete_topics(&[name], &self.options()).await.map_err(|error| unavailable(&error))?;
+        let gone = self.0.delete_topics(&[name], &self.options()).await.map_err(|error| unanswered(&error))?;
         match gone.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))) => Err(LogError::UnknownTopic(name.to_owned())),
-            Some(Err((_, code))) => Err(refused(&(code, String::new()))),
+            Some(Err((_, code))) => Err(not_changed(code)),
             _ => self.until(name, |metadata, name| metadata.topics().iter().all(|topic| topic.name() != name)).await,
         }
     }
@@ -211,10 +231,9 @@ impl Admin {
         }
         if partitions > now.partitions {
             let more = NewPartitions::new(name, usize::try_from(partitions).unwrap_or(1));
-            let grown =
-                self.0.create_partitions([&more], &self.options()).await.map_err(|error| unavailable(&error))?;
+            let grown = self.0.create_partitions([&more], &self.options()).await.map_err(|error| unanswered(&error))?;
             if let Some(Err((_, code))) = grown.into_iter().next() {
-                return Err(refused(&(code, String::new())));
+                return Err(not_changed(code));
             }
         }
         self.until_partitions(name, partitions).await
@@ -288,7 +307,23 @@ impl Admin {
 }
 
 fn not_arrived(topic: &str) -> LogError {
-    LogError::Unavailable(format!("the change of topic {topic} has not reached all brokers yet"))
+    LogError::Unknown(format!("the change of topic {topic} has not reached all brokers yet"))
+}
+
+/// A change that a broker did not make, or was still at when its time was up.
+fn not_changed(code: RDKafkaErrorCode) -> LogError {
+    match refused(&(code, String::new())) {
+        LogError::Unavailable(why) if code == RDKafkaErrorCode::RequestTimedOut => LogError::Unknown(why),
+        refusal => refusal,
+    }
+}
+
+/// A change that the cluster was asked for, without its answer.
+fn unanswered(error: &KafkaError) -> LogError {
+    match unavailable(error) {
+        LogError::Unavailable(why) => LogError::Unknown(why),
+        refusal => refusal,
+    }
 }
 
 fn not_empty(group: &str, why: &(RDKafkaErrorCode, String)) -> LogError {

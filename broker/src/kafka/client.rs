@@ -210,11 +210,11 @@ pub(super) fn refused((code, why): &(RDKafkaErrorCode, String)) -> LogError {
     use RDKafkaErrorCode as Code;
     let why = if why.is_empty() { code.to_string() } else { why.clone() };
     match code {
-        Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => LogError::Unavailable(format!(
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => LogError::Denied(format!(
             "the Kafka cluster refuses our credentials ({why}): check sasl.* and ssl.* under broker.librdkafka"
         )),
         Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            LogError::Unavailable(format!("the Kafka cluster does not allow it ({why}): give our user that right"))
+            LogError::Denied(not_allowed(&why))
         }
         Code::InvalidConfig
         | Code::InvalidTopic
@@ -223,6 +223,11 @@ pub(super) fn refused((code, why): &(RDKafkaErrorCode, String)) -> LogError {
         | Code::PolicyViolation => LogError::Invalid(why),
         _ => LogError::Unavailable(why),
     }
+}
+
+/// What our user has no right to.
+pub(super) fn not_allowed(why: &str) -> String {
+    format!("the Kafka cluster does not allow it ({why}): give our user that right")
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use tracing::debug;
 
 pub(crate) use self::client::check_passed_on;
 use self::{
-    admin::Admin,
+    admin::{Admin, Found},
     client::{Cluster, Context, Reach, unavailable},
     consumer::{Desk, KafkaConsumer},
     producer::{Producer, Taken},
@@ -140,8 +140,9 @@ impl Inner {
     /// Learns of topics that are not known yet; those that do not exist stay unknown.
     async fn learn(&self, records: &[NewRecord]) -> Result<(), LogError> {
         let unknown = askable(self.topics.unknown(records));
-        self.topics.saw(&self.admin.infos(unknown).await?);
-        Ok(())
+        let Found { infos, hidden } = self.admin.look_up(unknown).await?;
+        self.topics.saw(&infos);
+        hidden.into_values().next().map_or(Ok(()), Err)
     }
 
     /// Notes topics as they are now; the producer hears of new partitions before a record goes there.
@@ -157,8 +158,9 @@ impl Inner {
     /// Makes what is known of topics new.
     async fn refresh(self: &Arc<Self>) -> Result<(), LogError> {
         let names = self.topics.names();
-        let infos = self.admin.infos(names.clone()).await?;
-        for gone in names.iter().filter(|name| infos.iter().all(|info| *info.name != **name)) {
+        let Found { infos, hidden } = self.admin.look_up(names.clone()).await?;
+        let is_there = |name: &str| hidden.contains_key(name) || infos.iter().any(|info| *info.name == *name);
+        for gone in names.iter().filter(|name| !is_there(name)) {
             self.topics.forget(gone);
         }
         self.saw(&infos).await;
@@ -171,7 +173,7 @@ async fn serve_lane(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
     while let Some(Waiting { records, taken, receipts }) = waiting.recv().await {
         let plan = match inner.learn(&records).await {
             Ok(()) => inner.topics.plan(records),
-            Err(why) => records.iter().map(|_| Err(ProduceError::Unavailable(why.to_string()))).collect(),
+            Err(why) => records.iter().map(|_| Err(not_taken(&why))).collect(),
         };
         let sent = inner.producer.send(taken, plan);
         inner.in_lane.fetch_sub(1, Ordering::AcqRel);
@@ -209,6 +211,15 @@ async fn look_after(inner: Weak<Inner>) {
                 debug!(%why, "Topics can't be looked at now.");
             }
         }
+    }
+}
+
+/// What it means for records that nothing could be learnt of their topic.
+fn not_taken(why: &LogError) -> ProduceError {
+    match why {
+        LogError::Denied(why) => ProduceError::Denied(why.clone()),
+        LogError::Unavailable(why) => ProduceError::Unavailable(why.clone()),
+        why => ProduceError::Unavailable(why.to_string()),
     }
 }
 

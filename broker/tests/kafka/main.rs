@@ -147,8 +147,15 @@ async fn users_and_tls() {
     assert!(stranger.contains("can't be reached"), "{stranger}");
     let powerless = open(&secured.sasl_ssl, &sasl(Secured::DENIED, Secured::DENIED.password)).await;
     let spec = TopicSpec { name: "mine".to_owned(), partitions: 1, config: BTreeMap::new() };
-    let denied = powerless.create_topic(&spec).await.err().unwrap().to_string();
-    assert!(denied.contains("does not allow it"), "{denied}");
+    // A topic that there is, one that is new, and records: each time it says that rights are missing, not a topic.
+    for denied in [powerless.create_topic(&spec).await, powerless.topic("t0").await] {
+        assert!(
+            matches!(&denied, Err(LogError::Denied(why)) if why.contains("give our user that right")),
+            "{denied:?}"
+        );
+    }
+    let receipts = powerless.produce(vec![record("t0", 1)]).unwrap().await;
+    assert!(matches!(&receipts[..], [Err(ProduceError::Denied(why))] if why.contains("right")), "{receipts:?}");
 }
 
 /// While no broker can be reached records are refused at once; what was on its way has an honest end; then it goes on.

@@ -14,7 +14,10 @@ use rdkafka::{
 };
 use tokio::sync::{Notify, oneshot};
 
-use super::super::{client::Context, native};
+use super::super::{
+    client::{Context, not_allowed},
+    native,
+};
 use crate::{ProduceError, QueueUsage, Receipt, Receipts};
 
 /// Records that wait for their receipts, and how many may.
@@ -175,6 +178,7 @@ fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> Produ
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             ProduceError::UnknownTopic(message.topic().to_owned())
         }
+        Some(code @ Code::TopicAuthorizationFailed) => ProduceError::Denied(not_allowed(&code.to_string())),
         Some(Code::MessageSizeTooLarge) => slot.too_large(),
         Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
             ProduceError::Invalid(code.to_string())
