@@ -200,8 +200,10 @@ impl Task {
             }
             Polled::Eof { part, epoch, offset } => {
                 if let Some(partition) = self.current(&part, epoch) {
-                    partition.eof = Some(offset);
                     partition.high = partition.high.max(offset);
+                    if let Some(reading) = partition.reading_mut() {
+                        reading.eof = Some(offset);
+                    }
                 }
             }
             Polled::Assigned(assigned) => self.assigned(assigned),
@@ -218,8 +220,8 @@ impl Task {
             Event::Flushed { part, epoch, flushed } => self.flushed(&part, epoch, flushed),
             Event::Schema(id) => {
                 self.looking_up.remove(&id);
-                for partition in self.parts.values_mut().filter(|p| p.lookup == Some(id)) {
-                    partition.lookup = None;
+                for reading in self.parts.values_mut().filter_map(Partition::reading_mut) {
+                    reading.lookup = reading.lookup.filter(|waited| *waited != id);
                 }
                 Ok(())
             }
@@ -279,10 +281,8 @@ impl Task {
         found
     }
 
-    /// Nothing open, nothing being written. A redo that still reads is left as it is: its intent stays.
     fn is_drained(&self) -> bool {
-        self.parts.values().all(|p| (p.open.is_none() || p.redo.is_some() || !p.is_active()) && !p.is_flushing())
-            && self.revokes.is_empty()
+        self.parts.values().all(Partition::is_drained) && self.revokes.is_empty()
     }
 
     /// Leaves the group. What runs beside the loop is dropped: a commit in flight may still count, and is right.

@@ -16,7 +16,7 @@ use super::{
     claim::trouble,
     flush::{Job, flush},
     judge_rate,
-    partition::{MAX_LETTER_CALLS, OpenGroup, Partition},
+    partition::{MAX_LETTER_CALLS, OpenGroup, Partition, Reading},
 };
 use crate::{
     batch::{Demand, Open, Reason, due},
@@ -57,11 +57,12 @@ impl Task {
     /// Records of one partition came; those of a former assignment are dropped.
     pub(super) fn take_in(&mut self, epoch: Epoch, records: Vec<Record>) {
         let Some(part) = records.first().map(|record| record.part.clone()) else { return };
-        if let Some(partition) = self.current(&part, epoch).filter(|p| p.is_active()) {
-            partition.waiting_bytes += records.iter().map(size).sum::<usize>();
-            partition.high = records.last().map_or(partition.high, |last| partition.high.max(last.offset + 1));
-            partition.waiting.extend(records);
-            partition.account();
+        let Some(partition) = self.current(&part, epoch) else { return };
+        partition.high = records.last().map_or(partition.high, |last| partition.high.max(last.offset + 1));
+        if let Some(reading) = partition.reading_mut() {
+            reading.waiting_bytes += records.iter().map(size).sum::<usize>();
+            reading.waiting.extend(records);
+            reading.account();
         }
     }
 
@@ -91,15 +92,14 @@ impl Task {
 
     fn take_chunk(&mut self, part: &TopicPartition) -> Option<Chunk> {
         let context = &self.shared.context;
-        let partition = self.parts.get_mut(part)?;
-        let held = partition.hold.is_some_and(|until| Instant::now() < until);
+        let reading = self.parts.get_mut(part)?.reading_mut()?;
         let calls = if context.settings.on_bad_record == OnBadRecord::Fail { 1 } else { MAX_LETTER_CALLS };
-        let blocked = held || partition.lookup.is_some() || partition.letter_calls() >= calls;
-        if self.mode != Mode::Run || !partition.is_active() || blocked || partition.waiting.is_empty() {
+        let blocked = reading.is_held() || reading.lookup.is_some() || reading.letter_calls() >= calls;
+        if self.mode != Mode::Run || blocked || reading.waiting.is_empty() {
             return None;
         }
-        partition.hold = None;
-        Some(cut_chunk(context, partition))
+        reading.hold = None;
+        Some(cut_chunk(context, reading))
     }
 
     /// Rows into the open group, bad records to the DLQ.
@@ -107,22 +107,24 @@ impl Task {
         let shared = Arc::clone(&self.shared);
         let TaskContext { settings, deps, sink, .. } = &shared.context;
         let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
+        let (epoch, topic_id) = (partition.epoch, partition.topic_id.clone());
+        let Some(reading) = partition.reading_mut() else { return Ok(()) };
         let Chunk { rows, records, mut letters, dropped, .. } = chunk;
         if rows.is_empty() && letters.is_empty() && dropped == 0 {
             return Ok(());
         }
         let now = Instant::now();
-        let open = partition.open.get_or_insert_with(|| OpenGroup { group: None, since: now, letters: Vec::new() });
+        let open = reading.open.get_or_insert_with(|| OpenGroup { group: None, since: now, letters: Vec::new() });
         if !rows.is_empty() {
             crash_point!("convert.done");
             if open.group.is_none() {
                 let spec = GroupSpec {
                     part: part.clone(),
                     cluster_id: deps.log.cluster_id().into(),
-                    topic_id: partition.topic_id.clone(),
-                    epoch: partition.epoch,
-                    start: partition.mark.start(),
-                    cfg: partition.redo.as_ref().map_or_else(|| sink.cfg().to_owned(), |intent| intent.cfg.clone()),
+                    topic_id,
+                    epoch,
+                    start: reading.mark.start(),
+                    cfg: reading.redo.as_ref().map_or_else(|| sink.cfg().to_owned(), |intent| intent.cfg.clone()),
                 };
                 open.group = Some(sink.open(&spec).map_err(failed)?);
             }
@@ -141,8 +143,8 @@ impl Task {
         let good = records.len().saturating_sub(letters.len());
         let bad = letters.len();
         self.send_letters(part, letters);
-        if let Some(partition) = self.parts.get_mut(part) {
-            partition.account();
+        if let Some(reading) = self.reading(part) {
+            reading.account();
         }
         if judge_rate(&shared, good, bad) {
             self.trip();
@@ -154,11 +156,12 @@ impl Task {
     fn hold(&mut self, part: &TopicPartition, why: &str, after: Option<std::time::Duration>) -> Result<(), End> {
         let name = self.name().to_owned();
         let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
-        partition.rewind();
         let delay = partition.backoff.next(after);
-        partition.hold = Some(Instant::now() + delay);
+        let Some(reading) = partition.reading_mut() else { return Ok(()) };
+        reading.rewind();
+        reading.hold = Some(Instant::now() + delay);
+        let start = reading.mark.start();
         warn!(connector = name, %part, why, delay_ms = delay.as_millis(), "Rows can't be encoded now; they will be read again.");
-        let start = partition.mark.start();
         self.count_retry();
         self.consumer.seek(part, start).map_err(|error| End::Restart(error.to_string()))
     }
@@ -166,13 +169,14 @@ impl Task {
     fn send_letters(&mut self, part: &TopicPartition, mut letters: Vec<Rejected>) {
         let TaskContext { number, settings, dlq, board, .. } = &self.shared.context;
         let Some(partition) = self.parts.get_mut(part) else { return };
-        let Some(open) = partition.open.as_mut().filter(|_| !letters.is_empty()) else { return };
+        let topic_id = partition.topic_id.clone();
+        let open = partition.reading_mut().and_then(|reading| reading.open.as_mut());
+        let Some(open) = open.filter(|_| !letters.is_empty()) else { return };
         let fail = settings.on_bad_record == OnBadRecord::Fail;
         if fail {
             letters.truncate(1);
         }
         let (dlq, board, number) = (Arc::clone(dlq), Arc::clone(board), *number);
-        let topic_id = partition.topic_id.clone();
         let bad = letters.first().filter(|_| fail).map(|letter| bad_record(&letter.record, &letter.why));
         let call = async move {
             let count = letters.len() as u64;
@@ -185,7 +189,7 @@ impl Task {
 
     /// Strikes off calls of dead letters that have their receipts.
     pub(super) fn collect_letters(&mut self, part: &TopicPartition) -> Result<(), End> {
-        let Some(open) = self.parts.get_mut(part).and_then(|partition| partition.open.as_mut()) else { return Ok(()) };
+        let Some(open) = self.reading(part).and_then(|reading| reading.open.as_mut()) else { return Ok(()) };
         let mut failed = None;
         open.letters.retain_mut(|call| match call.now_or_never() {
             None => true,
@@ -203,8 +207,8 @@ impl Task {
     }
 
     fn look_up(&mut self, part: &TopicPartition, id: u32) {
-        if let Some(partition) = self.parts.get_mut(part) {
-            partition.lookup = Some(id);
+        if let Some(reading) = self.reading(part) {
+            reading.lookup = Some(id);
         }
         if !self.looking_up.insert(id) {
             return;
@@ -225,22 +229,26 @@ impl Task {
 
     /// The partition ends here, and everything before was taken: also what can't be seen is done (gaps).
     fn heed_eof(&mut self, part: &TopicPartition) {
-        let Some(partition) = self.parts.get_mut(part).filter(|p| p.is_active() && p.redo.is_none()) else { return };
-        if !partition.waiting.is_empty() {
+        let Some(reading) = self.reading(part).filter(|reading| reading.redo.is_none()) else { return };
+        if !reading.waiting.is_empty() {
             return;
         }
-        if let Some(end) = partition.eof.take() {
-            partition.mark.reached(end);
-            if partition.open.is_none() && partition.mark.position() > partition.mark.start() {
-                partition.open = Some(OpenGroup { group: None, since: Instant::now(), letters: Vec::new() });
+        if let Some(end) = reading.eof.take() {
+            reading.mark.reached(end);
+            if reading.open.is_none() && reading.mark.position() > reading.mark.start() {
+                reading.open = Some(OpenGroup { group: None, since: Instant::now(), letters: Vec::new() });
             }
         }
     }
 
+    fn reading(&mut self, part: &TopicPartition) -> Option<&mut Reading> {
+        self.parts.get_mut(part)?.reading_mut()
+    }
+
     fn due(&self, part: &TopicPartition) -> Option<Reason> {
-        let partition = self.parts.get(part).filter(|partition| partition.is_active())?;
-        let redo = partition.redo_state();
-        let open = partition.measure(Instant::now()).or(redo.map(|_| Open::default()))?;
+        let reading = self.parts.get(part)?.reading()?;
+        let redo = reading.redo_state();
+        let open = reading.measure(Instant::now()).or(redo.map(|_| Open::default()))?;
         let demand = Demand { redo, drain: self.mode != Mode::Run, memory: false, open_files: false };
         due(&self.shared.context.settings.limits, &open, &demand)
     }
@@ -259,12 +267,12 @@ impl Task {
         if !pressed && !crowded {
             return;
         }
-        let free =
-            self.parts.iter().filter(|(_, p)| p.is_active() && !p.is_flushing() && p.redo.is_none() && p.rows() > 0);
+        let free = self.parts.iter().filter_map(|(part, partition)| Some((part, partition.reading()?)));
+        let free = free.filter(|(_, r)| r.flush.is_none() && r.redo.is_none() && r.rows() > 0);
         let (reason, heaviest) = if pressed {
-            (Reason::Memory, free.max_by_key(|(_, p)| p.share.bytes()))
+            (Reason::Memory, free.max_by_key(|(_, r)| r.share.bytes()))
         } else {
-            (Reason::OpenFiles, free.min_by_key(|(_, p)| p.open.as_ref().map(|open| open.since)))
+            (Reason::OpenFiles, free.min_by_key(|(_, r)| r.open.as_ref().map(|open| open.since)))
         };
         if let Some(part) = heaviest.map(|(part, _)| part.clone()) {
             self.start_flush(&part, reason);
@@ -276,23 +284,25 @@ impl Task {
         let flushing = self.parts.values().filter(|p| p.is_flushing()).count();
         let shared = Arc::clone(&self.shared);
         let Some(partition) = self.parts.get_mut(part) else { return false };
-        if partition.busy.is_some() || flushing >= shared.context.settings.flushes_in_flight {
+        let epoch = partition.epoch;
+        let Some(reading) = partition.reading_mut() else { return false };
+        if reading.flush.is_some() || flushing >= shared.context.settings.flushes_in_flight {
             return false;
         }
-        let announced = partition.redo.take();
+        let announced = reading.redo.take();
         let range = match &announced {
-            Some(intent) => partition.mark.cut_at(intent.end),
-            None => partition.mark.cut(),
+            Some(intent) => reading.mark.cut_at(intent.end),
+            None => reading.mark.cut(),
         };
-        let open = partition.open.take();
+        let open = reading.open.take();
         let Some(range) = range else { return false };
         let (content, letters) = open.map_or((None, Vec::new()), |open| (open.group, open.letters));
         let mut share = shared.context.deps.memory.share();
         share.set(content.as_ref().map_or(0, |group| group.memory()));
-        partition.account();
+        reading.account();
         let cancel = Cancel::default();
-        partition.busy = Some(cancel.clone());
-        let (part, epoch) = (part.clone(), partition.epoch);
+        reading.flush = Some(cancel.clone());
+        let part = part.clone();
         let job = Job { part: part.clone(), epoch, range, reason, letters, announced, cancel, share };
         self.running.push(Box::pin(async move {
             let flushed = flush(&shared, job, content).await;
@@ -336,15 +346,15 @@ fn size(record: &Record) -> usize {
 }
 
 /// Takes records until a chunk is full, or something must happen before the next one.
-fn cut_chunk(context: &TaskContext, partition: &mut Partition) -> Chunk {
+fn cut_chunk(context: &TaskContext, reading: &mut Reading) -> Chunk {
     let TaskContext { settings, converter, .. } = context;
     let mut chunk = Chunk::default();
     let mut ids = BTreeSet::new();
-    let left = usize::try_from(settings.limits.max_rows.saturating_sub(partition.rows())).unwrap_or(usize::MAX);
-    let room = if partition.redo.is_some() { CHUNK_ROWS } else { CHUNK_ROWS.min(left) };
+    let left = usize::try_from(settings.limits.max_rows.saturating_sub(reading.rows())).unwrap_or(usize::MAX);
+    let room = if reading.redo.is_some() { CHUNK_ROWS } else { CHUNK_ROWS.min(left) };
     while chunk.rows.len() < room {
-        let Some(record) = partition.waiting.front() else { break };
-        if partition.redo.as_ref().is_some_and(|intent| record.offset > intent.end) {
+        let Some(record) = reading.waiting.front() else { break };
+        if reading.redo.as_ref().is_some_and(|intent| record.offset > intent.end) {
             chunk.stop = Stop::RedoEnd;
             break;
         }
@@ -355,16 +365,16 @@ fn cut_chunk(context: &TaskContext, partition: &mut Partition) -> Chunk {
         }
         if let Converted::Row(row) = &converted {
             ids.insert(row.schema_id);
-            let group = partition.open.as_ref().and_then(|open| open.group.as_ref());
+            let group = reading.group();
             let full = group.map_or(ids.len() > 4, |group| group.is_full_for(&ids));
-            if full && partition.redo.is_none() {
+            if full && reading.redo.is_none() {
                 chunk.stop = Stop::Schema;
                 break;
             }
         }
-        let Some(record) = partition.waiting.pop_front() else { break };
-        partition.waiting_bytes = partition.waiting_bytes.saturating_sub(size(&record));
-        if !partition.mark.read(record.offset) {
+        let Some(record) = reading.waiting.pop_front() else { break };
+        reading.waiting_bytes = reading.waiting_bytes.saturating_sub(size(&record));
+        if !reading.mark.read(record.offset) {
             crash_point!("task.skipped");
             continue;
         }

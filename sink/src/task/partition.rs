@@ -24,6 +24,29 @@ pub(super) struct Partition {
     pub epoch: Epoch,
     pub topic_id: Option<Arc<str>>,
     pub phase: Phase,
+    /// It is to be given back: nothing is read any more, only what runs is waited for.
+    pub revoking: bool,
+    /// What the consumer was told.
+    pub paused: bool,
+    pub backoff: Backoff,
+    /// Position in the log, as last claimed or committed.
+    pub committed: Offset,
+    pub high: Offset,
+    /// Last commit, or last time without lag.
+    pub progress: Instant,
+}
+
+pub(super) enum Phase {
+    /// Its position is being found out.
+    Claiming(Cancel),
+    /// It is read, from a claimed position on.
+    Reading(Box<Reading>),
+    /// It was refused a commit, or must be read again: claimed again at this time unless it is taken away before.
+    Waiting(Instant),
+}
+
+/// Everything that follows from one claim. The next claim begins with another: nothing read or heard before counts.
+pub(super) struct Reading {
     pub mark: Watermark,
     /// The intent being finished.
     pub redo: Option<Intent>,
@@ -35,28 +58,11 @@ pub(super) struct Partition {
     pub eof: Option<Offset>,
     /// The schema id waited for.
     pub lookup: Option<u32>,
-    /// The claim or flush that runs.
-    pub busy: Option<Cancel>,
-    /// What the consumer was told.
-    pub paused: bool,
     /// Reads nothing before this: a temporary file could not be written.
     pub hold: Option<Instant>,
-    pub backoff: Backoff,
-    pub revoking: bool,
-    pub high: Offset,
+    /// The flush that runs.
+    pub flush: Option<Cancel>,
     pub share: Share,
-    /// Last commit, or last time without lag.
-    pub progress: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Its position is being found out.
-    Claiming,
-    /// It is read.
-    Active,
-    /// It was refused a commit, or must be read again: claimed again at this time unless it is taken away before.
-    Fenced(Instant),
 }
 
 /// Everything read since the last cut.
@@ -73,35 +79,94 @@ pub(super) struct OpenGroup {
 pub(super) type LetterCall = AbortOnDropHandle<Result<(), Trouble>>;
 
 impl Partition {
-    pub fn new(epoch: Epoch, topic_id: Option<Arc<str>>, share: Share) -> Self {
+    pub fn new(epoch: Epoch, topic_id: Option<Arc<str>>, claim: Cancel) -> Self {
         Self {
             epoch,
             topic_id,
-            phase: Phase::Claiming,
-            mark: Watermark::at(0),
-            redo: None,
+            phase: Phase::Claiming(claim),
+            revoking: false,
+            paused: false,
+            backoff: Backoff::default(),
+            committed: 0,
+            high: 0,
+            progress: Instant::now(),
+        }
+    }
+
+    /// What is read of it, if it is.
+    pub fn reading(&self) -> Option<&Reading> {
+        match &self.phase {
+            Phase::Reading(reading) if !self.revoking => Some(reading),
+            _ => None,
+        }
+    }
+
+    /// See [`Partition::reading`].
+    pub fn reading_mut(&mut self) -> Option<&mut Reading> {
+        match &mut self.phase {
+            Phase::Reading(reading) if !self.revoking => Some(reading),
+            _ => None,
+        }
+    }
+
+    /// The claim or flush that runs.
+    pub fn busy(&self) -> Option<&Cancel> {
+        match &self.phase {
+            Phase::Claiming(cancel) => Some(cancel),
+            Phase::Reading(reading) => reading.flush.as_ref(),
+            Phase::Waiting(_) => None,
+        }
+    }
+
+    pub fn is_flushing(&self) -> bool {
+        matches!(&self.phase, Phase::Reading(reading) if reading.flush.is_some())
+    }
+
+    /// Nothing open, nothing being written. A redo that still reads is left as it is: its intent stays.
+    pub fn is_drained(&self) -> bool {
+        let written = |reading: &Reading| reading.open.is_none() || reading.redo.is_some();
+        !self.is_flushing() && self.reading().is_none_or(written)
+    }
+
+    /// It is to be given back: drops what was read and not cut, and what runs stops unless it was announced.
+    pub fn revoke(&mut self) {
+        self.revoking = true;
+        if let Phase::Reading(reading) = &mut self.phase {
+            reading.drop_open();
+        }
+        if let Some(busy) = self.busy() {
+            busy.soft.cancel();
+        }
+    }
+
+    pub fn files(&self) -> usize {
+        self.reading().and_then(Reading::group).map_or(0, |group| group.files())
+    }
+
+    /// For [`crate::batch::due`].
+    pub fn measure(&self, now: Instant) -> Option<Open> {
+        self.reading()?.measure(now)
+    }
+}
+
+impl Reading {
+    pub fn new(from: Offset, redo: Option<Intent>, share: Share) -> Self {
+        Self {
+            mark: Watermark::at(from),
+            redo,
             open: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             eof: None,
             lookup: None,
-            busy: None,
-            paused: false,
             hold: None,
-            backoff: Backoff::default(),
-            revoking: false,
-            high: 0,
+            flush: None,
             share,
-            progress: Instant::now(),
         }
     }
 
-    pub fn is_active(&self) -> bool {
-        self.phase == Phase::Active && !self.revoking
-    }
-
-    pub fn is_flushing(&self) -> bool {
-        self.busy.is_some() && self.phase == Phase::Active
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some_and(|until| Instant::now() < until)
     }
 
     /// Forgets what was read and not cut: it will be read again from [`Watermark::start`].
@@ -115,7 +180,7 @@ impl Partition {
     }
 
     /// Drops open files, and records handed out but not written.
-    pub fn drop_open(&mut self) {
+    fn drop_open(&mut self) {
         self.open = None;
         self.waiting.clear();
         self.waiting_bytes = 0;
@@ -126,26 +191,25 @@ impl Partition {
 
     /// Tells the budget what this partition holds.
     pub fn account(&mut self) {
-        let open = self.open.as_ref().and_then(|open| open.group.as_ref());
-        self.share.set(self.waiting_bytes + open.map_or(0, |group| group.memory()));
+        let open = self.group().map_or(0, |group| group.memory());
+        self.share.set(self.waiting_bytes + open);
+    }
+
+    pub fn group(&self) -> Option<&dyn Group> {
+        self.open.as_ref()?.group.as_deref()
     }
 
     pub fn rows(&self) -> u64 {
-        self.open.as_ref().and_then(|open| open.group.as_ref()).map_or(0, |group| group.rows())
-    }
-
-    pub fn files(&self) -> usize {
-        self.open.as_ref().and_then(|open| open.group.as_ref()).map_or(0, |group| group.files())
+        self.group().map_or(0, |group| group.rows())
     }
 
     pub fn letter_calls(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.letters.len())
     }
 
-    /// For [`crate::batch::due`].
     pub fn measure(&self, now: Instant) -> Option<Open> {
         let open = self.open.as_ref()?;
-        let bytes = open.group.as_ref().map_or(0, |group| group.bytes());
+        let bytes = self.group().map_or(0, |group| group.bytes());
         Some(Open { rows: self.rows(), bytes, age: now.saturating_duration_since(open.since) })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_broker::{Assigned, Committed, Epoch, Revoke, TopicPartition};
+use forebay_broker::{Assigned, Epoch, Revoke, TopicPartition};
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -10,9 +10,9 @@ use super::{
     Cancel, End, Event, Task, TaskContext,
     claim::{ClaimEnd, Claimed, Request, claim},
     flush::{Flushed, Outcome},
-    partition::{Partition, Phase},
+    partition::{Partition, Phase, Reading},
 };
-use crate::{crash_point, watermark::Watermark};
+use crate::crash_point;
 
 /// A commit was refused, and no rebalance took the partition away within this: it is claimed again.
 const CLAIM_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -32,26 +32,19 @@ impl Task {
                 continue;
             }
             info!(connector = self.name(), %part, epoch, "Partition assigned.");
-            let partition = Partition::new(epoch, topic_id, context.deps.memory.share());
-            if let Some(mut old) = self.parts.insert(part.clone(), partition)
-                && let Some(busy) = old.busy.take()
-            {
+            let cancel = Cancel::default();
+            let partition = Partition::new(epoch, topic_id.clone(), cancel.clone());
+            let old = self.parts.insert(part.clone(), partition);
+            if let Some(busy) = old.as_ref().and_then(Partition::busy) {
                 busy.hard.cancel();
             }
-            self.start_claim(&part, Some(committed));
+            self.start_claim(Request { part, epoch, topic_id, committed: Some(committed), cancel });
         }
     }
 
-    fn start_claim(&mut self, part: &TopicPartition, committed: Option<Option<Committed>>) {
-        let Some(partition) = self.parts.get_mut(part) else { return };
-        partition.drop_open();
-        partition.redo = None;
-        partition.phase = Phase::Claiming;
-        let cancel = Cancel::default();
-        partition.busy = Some(cancel.clone());
-        let (part, epoch, topic_id) = (part.clone(), partition.epoch, partition.topic_id.clone());
+    fn start_claim(&mut self, request: Request) {
         let shared = Arc::clone(&self.shared);
-        let request = Request { part: part.clone(), epoch, topic_id, committed, cancel };
+        let (part, epoch) = (request.part.clone(), request.epoch);
         self.running.push(Box::pin(async move {
             let result = claim(&shared, &request).await;
             Event::Claimed { part, epoch, result }
@@ -64,63 +57,61 @@ impl Task {
         epoch: Epoch,
         result: Result<Claimed, ClaimEnd>,
     ) -> Result<(), End> {
+        let share = self.shared.context.deps.memory.share();
         let Some(partition) = self.current(part, epoch) else { return Ok(()) };
-        partition.busy = None;
+        partition.phase = Phase::Waiting(Instant::now() + CLAIM_AGAIN_AFTER);
         if partition.revoking {
             return Ok(());
         }
         match result {
             Ok(Claimed { committed, high, redo }) => {
-                partition.mark = Watermark::at(committed);
-                partition.phase = Phase::Active;
-                (partition.redo, partition.high) = (redo, high);
+                partition.phase = Phase::Reading(Box::new(Reading::new(committed, redo, share)));
+                (partition.committed, partition.high) = (committed, high);
                 partition.progress = Instant::now();
                 let TaskContext { number, board, .. } = &self.shared.context;
                 board.partition(*number, part, committed, Some(high));
                 self.consumer.seek(part, committed).map_err(|error| End::Restart(error.to_string()))
             }
-            Err(ClaimEnd::Fenced | ClaimEnd::Abandoned) => {
-                partition.phase = Phase::Fenced(Instant::now() + CLAIM_AGAIN_AFTER);
-                Ok(())
-            }
+            Err(ClaimEnd::Fenced | ClaimEnd::Abandoned) => Ok(()),
             Err(ClaimEnd::Failed(trouble)) => Err(End::Failed(trouble)),
         }
     }
 
     /// A refused commit, and yet the partition was not taken away: claimed again, from what the log has.
     pub(super) fn claim_again_if_due(&mut self, part: &TopicPartition) {
-        let due = |p: &Partition| matches!(p.phase, Phase::Fenced(at) if Instant::now() >= at) && !p.revoking;
-        if self.parts.get(part).is_some_and(due) {
-            self.start_claim(part, None);
-        }
+        let due = |p: &&mut Partition| matches!(p.phase, Phase::Waiting(at) if Instant::now() >= at) && !p.revoking;
+        let Some(partition) = self.parts.get_mut(part).filter(due) else { return };
+        let cancel = Cancel::default();
+        partition.phase = Phase::Claiming(cancel.clone());
+        let (epoch, topic_id) = (partition.epoch, partition.topic_id.clone());
+        self.start_claim(Request { part: part.clone(), epoch, topic_id, committed: None, cancel });
     }
 
     pub(super) fn flushed(&mut self, part: &TopicPartition, epoch: Epoch, flushed: Flushed) -> Result<(), End> {
         let Flushed { range, reason, outcome } = flushed;
         let Some(partition) = self.current(part, epoch) else { return Ok(()) };
-        partition.busy = None;
-        let revoking = partition.revoking;
+        let Phase::Reading(reading) = &mut partition.phase else { return Ok(()) };
+        reading.flush = None;
         match outcome {
             Outcome::Committed { rows, files } => {
-                if !partition.mark.done(range) {
+                if !reading.mark.done(range) {
                     return Err(End::Restart(format!("{part}: the batch to offset {} is not the next", range.end)));
                 }
+                partition.committed = reading.mark.committed();
                 partition.progress = Instant::now();
                 partition.backoff.reset();
                 self.count(part, reason, rows, &files.file_bytes);
                 Ok(())
             }
-            _ if revoking => Ok(()),
+            _ if partition.revoking => Ok(()),
             Outcome::Failed(trouble) => Err(End::Failed(trouble)),
             Outcome::Fenced | Outcome::Abandoned => {
-                partition.drop_open();
-                partition.phase = Phase::Fenced(Instant::now() + CLAIM_AGAIN_AFTER);
+                partition.phase = Phase::Waiting(Instant::now() + CLAIM_AGAIN_AFTER);
                 Ok(())
             }
             Outcome::ReadAgain(why) => {
                 let delay = partition.backoff.next(None);
-                partition.drop_open();
-                partition.phase = Phase::Fenced(Instant::now() + delay);
+                partition.phase = Phase::Waiting(Instant::now() + delay);
                 warn!(connector = self.name(), %part, why, "The partition is read again from its committed offset.");
                 self.count_retry();
                 Ok(())
@@ -134,11 +125,7 @@ impl Task {
         info!(connector = self.name(), parts = revoke.parts.len(), "Partitions are to be given back.");
         for part in &revoke.parts {
             if let Some(partition) = self.parts.get_mut(part) {
-                partition.revoking = true;
-                partition.drop_open();
-                if let Some(busy) = &partition.busy {
-                    busy.soft.cancel();
-                }
+                partition.revoke();
             }
         }
         let deadline = Instant::now() + self.shared.context.settings.revoke_timeout;
@@ -150,7 +137,7 @@ impl Task {
         for pending in std::mem::take(&mut self.revokes) {
             let mut running = false;
             for part in &pending.revoke.parts {
-                let busy = self.parts.get(part).filter(|p| p.revoking).and_then(|p| p.busy.as_ref());
+                let busy = self.parts.get(part).filter(|p| p.revoking).and_then(Partition::busy);
                 if let Some(busy) = busy {
                     running = true;
                     if Instant::now() >= pending.deadline {
@@ -174,7 +161,7 @@ impl Task {
     pub(super) fn lost(&mut self, parts: &[TopicPartition]) {
         warn!(connector = self.name(), parts = parts.len(), "Partitions were lost to another member.");
         for part in parts {
-            if let Some(busy) = self.parts.get(part).and_then(|partition| partition.busy.as_ref()) {
+            if let Some(busy) = self.parts.get(part).and_then(Partition::busy) {
                 busy.soft.cancel();
                 busy.hard.cancel();
             }

@@ -26,10 +26,10 @@ impl Task {
     pub(super) fn steer_consumer(&mut self, names: &[TopicPartition]) -> Result<(), End> {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for name in names {
-            let Some(partition) = self.parts.get_mut(name).filter(|partition| partition.is_active()) else { continue };
-            let full = self.throttled && partition.redo.is_none();
-            let held = partition.hold.is_some_and(|until| Instant::now() < until);
-            let wanted = full || held || self.mode != Mode::Run || !partition.waiting.is_empty();
+            let Some(partition) = self.parts.get_mut(name) else { continue };
+            let Some(reading) = partition.reading() else { continue };
+            let full = self.throttled && reading.redo.is_none();
+            let wanted = full || reading.is_held() || self.mode != Mode::Run || !reading.waiting.is_empty();
             if wanted != partition.paused {
                 partition.paused = wanted;
                 if wanted { &mut pause } else { &mut resume }.push(name.clone());
@@ -53,7 +53,7 @@ impl Task {
         }
         self.highs_due = now + HIGHS_EVERY;
         let parts: Vec<TopicPartition> =
-            self.parts.iter().filter(|(_, p)| p.is_active()).map(|(n, _)| n.clone()).collect();
+            self.parts.iter().filter(|(_, p)| p.reading().is_some()).map(|(n, _)| n.clone()).collect();
         let shared = Arc::clone(&self.shared);
         self.running.push(Box::pin(async move {
             let mut highs = Vec::with_capacity(parts.len());
@@ -85,12 +85,12 @@ impl Task {
             return Ok(());
         }
         let idle = |p: &Partition| now.saturating_duration_since(p.progress);
-        let longest = self.parts.iter().filter(|(_, p)| p.high > p.mark.committed()).max_by_key(|(_, p)| idle(p));
+        let longest = self.parts.iter().filter(|(_, p)| p.high > p.committed).max_by_key(|(_, p)| idle(p));
         let Some((part, partition)) = longest.filter(|(_, p)| idle(p) >= limit) else {
             self.stuck_told = false;
             return Ok(());
         };
-        let lag = partition.high - partition.mark.committed();
+        let lag = partition.high - partition.committed;
         let advice = format!(
             "{part} has {lag} records to write, and none was committed for {} s though the destination answers.",
             idle(partition).as_secs()
@@ -111,7 +111,7 @@ impl Task {
         for (part, high) in highs {
             if let Some(partition) = self.parts.get_mut(&part) {
                 partition.high = partition.high.max(high);
-                if partition.high <= partition.mark.committed() {
+                if partition.high <= partition.committed {
                     partition.progress = Instant::now();
                 }
                 self.show_lag(&part);
@@ -122,7 +122,7 @@ impl Task {
     fn show_lag(&self, part: &TopicPartition) {
         let TaskContext { number, settings, deps, board, .. } = &self.shared.context;
         let Some(partition) = self.parts.get(part) else { return };
-        let committed = partition.mark.committed();
+        let committed = partition.committed;
         board.partition(*number, part, committed, Some(partition.high));
         let labels = [&settings.group(), deps.metrics.topic(&part.topic), &part.partition.to_string()];
         deps.metrics.lag.with_label_values(&labels).set(partition.high.max(committed) - committed);

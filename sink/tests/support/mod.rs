@@ -29,7 +29,10 @@ use forebay_sink::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use self::faulty::{Faults, FaultySink};
+
 pub mod bucket;
+pub mod faulty;
 
 pub const SCHEMA: &str = r#"{"type":"record","name":"Reading","fields":[
     {"name":"id","type":"long"},{"name":"name","type":"string"},{"name":"note","type":["null","string"],"default":null}]}"#;
@@ -100,6 +103,16 @@ impl World {
         let store: Arc<MemoryLake> = Arc::clone(store);
         let sink = LakeSink::new(&settings, store, self.dir.join("tmp"));
         Connector::start_with(settings, self.deps(), Arc::new(sink))
+    }
+
+    /// Over a store in memory, with faults of the lake itself.
+    pub fn start_faulty(&self, options: &str, store: &Arc<MemoryLake>) -> (Connector, Arc<Faults>) {
+        let settings = self.settings(options);
+        let store: Arc<MemoryLake> = Arc::clone(store);
+        let lake = LakeSink::new(&settings, store, self.dir.join("tmp"));
+        let faults = Arc::new(Faults::default());
+        let sink = FaultySink { lake, faults: Arc::clone(&faults) };
+        (Connector::start_with(settings, self.deps(), Arc::new(sink)), faults)
     }
 
     pub async fn topic(&self, name: &str, partitions: i32) {

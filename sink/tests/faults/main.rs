@@ -1,0 +1,23 @@
+//! Faults that last or come at a bad moment, over a simulated log in virtual time.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod claims;
+
+use std::time::Duration;
+
+use forebay_broker::TopicPartition;
+
+const FAST: &str = r#"{"batch":{"max_age_ms":300}}"#;
+const GROUP: &str = "connect-lake";
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+fn part() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
