@@ -19,25 +19,7 @@ pub fn check_topic(name: &str) -> Result<(), String> {
 
 /// Whether callers may write to it: not `__*`, not `replay.*`, and no topic that `dlq_template` can name.
 pub fn is_writable(topic: &str, dlq_template: &str) -> bool {
-    !forebay_broker::is_internal(topic) && !matches_template(topic, dlq_template)
-}
-
-/// Whether `topic` is a DLQ topic: `{topic}` and `{connector}` stand for any non-empty text.
-fn matches_template(topic: &str, template: &str) -> bool {
-    let Some((prefix, rest)) = split_placeholder(template) else { return topic == template };
-    let Some(tail) = topic.strip_prefix(prefix) else { return false };
-    // The placeholder takes at least one character; whatever follows may start at any later place.
-    tail.char_indices()
-        .skip(1)
-        .map(|(i, _)| i)
-        .chain([tail.len()])
-        .filter(|&i| i > 0)
-        .any(|i| matches_template(&tail[i..], rest))
-}
-
-fn split_placeholder(template: &str) -> Option<(&str, &str)> {
-    let hit = ["{topic}", "{connector}"].iter().filter_map(|p| template.find(p).map(|i| (i, p.len()))).min()?;
-    Some((&template[..hit.0], &template[hit.0 + hit.1..]))
+    !forebay_broker::is_internal(topic) && !forebay_broker::dead_letter::topic::can_be(topic, dlq_template)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use forebay_broker::{Log, LogError, TopicSpec};
+use forebay_broker::{Log, LogError, TopicSpec, dead_letter};
 
 use crate::{
     config::{DEFAULT_PARTITIONS, Settings, TopicSettings},
@@ -20,13 +20,6 @@ use crate::{
 
 /// Most topics kept (fixed); more are looked up at each request.
 const MAX_TOPICS: usize = 10_000;
-/// Partitions of a DLQ topic.
-const DLQ_PARTITIONS: i32 = 6;
-/// `retention.ms` of a DLQ topic: 30 days.
-const DLQ_RETENTION_MS: &str = "2592000000";
-/// `max.message.bytes` of a DLQ topic: an event with its dead letter headers.
-const DLQ_MESSAGE_BYTES: &str = "2097152";
-
 /// A topic that takes events.
 pub(crate) struct Topic {
     pub name: Arc<str>,
@@ -105,16 +98,7 @@ impl Topics {
 
     /// Makes sure that a DLQ topic exists.
     pub(crate) async fn ensure_dlq(&self, name: &str) -> Result<(), LogError> {
-        match self.log.topic(name).await {
-            Err(LogError::UnknownTopic(_)) => {}
-            found => return found.map(drop),
-        }
-        let config = [("retention.ms", DLQ_RETENTION_MS), ("max.message.bytes", DLQ_MESSAGE_BYTES)];
-        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        match self.log.create_topic(&TopicSpec { name: name.to_owned(), partitions: DLQ_PARTITIONS, config }).await {
-            Ok(_) | Err(LogError::TopicExists(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        dead_letter::topic::ensure(&*self.log, name).await
     }
 }
 

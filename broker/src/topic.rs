@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Committed, LogError, TopicSpec};
+use crate::{Committed, LogError, TimestampType, TopicSpec};
 
 /// Partitions a topic may have.
 pub const MAX_PARTITIONS: i32 = 10_000;
@@ -23,6 +23,19 @@ pub struct TopicSettings {
     pub retention_bytes: Option<u64>,
     /// `max.message.bytes`: most bytes of key, value and headers of one record; `None`: the producer's `record_bytes`.
     pub max_record_bytes: Option<usize>,
+    /// `message.timestamp.type` is `LogAppendTime`: records bear the time at which they were stored.
+    pub append_time: bool,
+}
+
+impl TopicSettings {
+    /// The timestamp of a record that is stored now.
+    pub fn stamp(&self, given_ms: Option<i64>, now_ms: i64) -> (i64, TimestampType) {
+        if self.append_time {
+            (now_ms, TimestampType::Append)
+        } else {
+            (given_ms.unwrap_or(now_ms), TimestampType::Create)
+        }
+    }
 }
 
 /// Checks name and partition count, and resolves the settings.
@@ -81,8 +94,9 @@ pub fn check_committed(committed: Option<&Committed>) -> Result<(), LogError> {
 
 /// Resolves Kafka's settings by name.
 pub fn settings(config: &BTreeMap<String, String>) -> Result<TopicSettings, LogError> {
+    let retention_ms = Some(DEFAULT_RETENTION_MS);
     let mut resolved =
-        TopicSettings { retention_ms: Some(DEFAULT_RETENTION_MS), retention_bytes: None, max_record_bytes: None };
+        TopicSettings { retention_ms, retention_bytes: None, max_record_bytes: None, append_time: false };
     for (name, value) in config {
         match name.as_str() {
             "retention.ms" => resolved.retention_ms = limit(name, value)?,
@@ -90,6 +104,7 @@ pub fn settings(config: &BTreeMap<String, String>) -> Result<TopicSettings, LogE
             "max.message.bytes" => {
                 resolved.max_record_bytes = limit(name, value)?.and_then(|n| usize::try_from(n).ok());
             }
+            "message.timestamp.type" => resolved.append_time = is_append_time(value)?,
             "cleanup.policy" if value == "delete" => {}
             "cleanup.policy" => {
                 return Err(LogError::Invalid(format!(
@@ -99,12 +114,22 @@ pub fn settings(config: &BTreeMap<String, String>) -> Result<TopicSettings, LogE
             _ => {
                 return Err(LogError::Invalid(format!(
                     "topic setting {name:?} is not known to this log: it knows cleanup.policy, max.message.bytes, \
-                     retention.bytes and retention.ms"
+                     message.timestamp.type, retention.bytes and retention.ms"
                 )));
             }
         }
     }
     Ok(resolved)
+}
+
+fn is_append_time(value: &str) -> Result<bool, LogError> {
+    match value {
+        "CreateTime" => Ok(false),
+        "LogAppendTime" => Ok(true),
+        _ => Err(LogError::Invalid(format!(
+            "topic setting message.timestamp.type is {value:?}: use \"CreateTime\" or \"LogAppendTime\""
+        ))),
+    }
 }
 
 /// -1 is Kafka's "no limit".
@@ -146,6 +171,10 @@ mod tests {
         assert_eq!(of(&[("retention.ms", "-1")]).unwrap().retention_ms, None);
         assert_eq!(of(&[("retention.bytes", "10"), ("cleanup.policy", "delete")]).unwrap().retention_bytes, Some(10));
         assert_eq!(of(&[("max.message.bytes", "2097152")]).unwrap().max_record_bytes, Some(2_097_152));
+        let stamped = |kind| of(&[("message.timestamp.type", kind)]).map(|settings| settings.stamp(Some(1), 2));
+        assert_eq!(stamped("CreateTime"), Ok((1, TimestampType::Create)));
+        assert_eq!(stamped("LogAppendTime"), Ok((2, TimestampType::Append)));
+        assert!(stamped("logappendtime").unwrap_err().contains("LogAppendTime"));
         assert!(of(&[("retention.ms", "soon")]).unwrap_err().contains("retention.ms"));
         assert!(of(&[("cleanup.policy", "compact")]).unwrap_err().contains("only \"delete\""));
         assert!(of(&[("segment.bytes", "1")]).unwrap_err().contains("retention.bytes"));

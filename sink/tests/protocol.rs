@@ -18,7 +18,7 @@ use forebay_avro::{
     schema::Reference,
 };
 use forebay_broker::{
-    Committed, Log, TopicPartition, TopicSpec,
+    Committed, Log, TimestampType, TopicPartition, TopicSpec,
     dead_letter::names,
     sim::{Chances, SimLog},
 };
@@ -83,7 +83,8 @@ async fn poison_goes_to_the_dlq_and_its_neighbours_to_the_lake() {
             assert_eq!(text(names::CONNECTOR), "lake");
             assert_eq!(text(names::STAGE), "VALUE_CONVERTER");
             assert_eq!(text("correlation_id"), "c-1");
-            assert_eq!((letter.key.as_deref(), letter.timestamp_ms), (Some(&b"key"[..]), 1_795_235_045_678));
+            assert_eq!((letter.key.as_deref(), text(names::TIMESTAMP)), (Some(&b"key"[..]), "1795235045678"));
+            assert_eq!(letter.timestamp_type, TimestampType::Append, "when it failed");
         }
         world.audit_rows("t", read_store(&store)).await;
     }

@@ -70,6 +70,7 @@ cases! {
     time::seek_by_time_among_many,
     time::retention_by_bytes,
     time::retention_by_age,
+    time::dead_letters_are_kept_from_when_they_failed,
     admin::topics_come_and_go,
     admin::names_and_settings_are_checked,
     admin::a_topic_made_again_is_another,

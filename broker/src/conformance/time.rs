@@ -1,7 +1,7 @@
 //! Timestamps, seeks by time, retention.
 
 use super::*;
-use crate::{TimestampType, Watermarks};
+use crate::{TimestampType, Watermarks, dead_letter};
 
 /// A cluster's retention goes by the timestamps of records, and these are of 1970.
 const KEEP: (&str, &str) = ("retention.ms", "-1");
@@ -145,4 +145,34 @@ pub(super) async fn retention_by_age(subject: &mut dyn Subject) {
     let log = subject.log();
     let receipts = produce(&log, vec![record("t", 0, "next")]).await;
     assert_eq!(receipts[0].offset, 10, "offsets are never given twice");
+}
+
+/// Whatever the age of their events; and a seek by time finds them by when they failed.
+pub(super) async fn dead_letters_are_kept_from_when_they_failed(subject: &mut dyn Subject) {
+    let log = subject.log();
+    let name = "events.dlq";
+    for _ in 0..2 {
+        dead_letter::topic::ensure(&*log, name).await.unwrap();
+    }
+    let info = log.topic(name).await.unwrap();
+    assert_eq!((info.partitions, info.config["retention.ms"].as_str()), (6, "2592000000"));
+    assert_eq!(info.config["max.message.bytes"], "2097152");
+    assert!(dead_letter::topic::counts_from_failure(&info));
+    let letter = |stamp| NewRecord { timestamp_ms: Some(stamp), ..record(name, 0, "v") };
+    topic_with(&log, "t", 1, &[("retention.ms", "300")]).await;
+    let before = produce(&log, vec![record("t", 0, "now")]).await[0].offset;
+    produce(&log, vec![letter(0), letter(i64::MAX / 2)]).await;
+    let part = TopicPartition::new("t", 0);
+    let started = log.read(&part, before, 1, 1).await.unwrap().first().map_or(0, |record| record.timestamp_ms);
+    // Retention has passed once it took these.
+    low_rises(&log, &part, |bounds| bounds.low == 1).await;
+    let part = TopicPartition::new(name, 0);
+    let read = read_all(&log, &part).await;
+    assert_eq!(read.len(), 2);
+    for letter in &read {
+        assert_eq!(letter.timestamp_type, TimestampType::Append);
+        assert!((started - 60_000..started + 60_000).contains(&letter.timestamp_ms), "{}", letter.timestamp_ms);
+    }
+    assert_eq!(log.offset_for_time(&part, started - 60_000).await.unwrap(), Some(0));
+    assert_eq!(log.offset_for_time(&part, started + 60_000).await.unwrap(), None);
 }

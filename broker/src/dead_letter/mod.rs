@@ -1,9 +1,10 @@
 //! Dead letters: the headers that say where a record stood, where it was to go, and why it did not get there.
 //!
-//! A dead letter is the original key, value, headers and timestamp, unchanged, and the headers of [`names`] beside
-//! them. A record that fails again has these replaced, save those that tell its history.
+//! A dead letter is the original key, value and headers, unchanged, and the headers of [`names`] beside them, which hold
+//! the original timestamp too. A record that fails again has these replaced, save those that tell its history.
 
 pub mod names;
+pub mod topic;
 
 use std::sync::Arc;
 

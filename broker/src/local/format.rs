@@ -55,10 +55,17 @@ pub(super) fn room(record: &NewRecord, payload_bytes: usize) -> usize {
 }
 
 /// Appends the record to `out`. Key, value and header values are shorter than 4 GiB: the record limit is far below.
-pub(super) fn encode(record: &NewRecord, timestamp_ms: i64, out: &mut Vec<u8>) -> Result<(), HeadersTooLarge> {
+pub(super) fn encode(
+    record: &NewRecord,
+    (timestamp_ms, kind): (i64, TimestampType),
+    out: &mut Vec<u8>,
+) -> Result<(), HeadersTooLarge> {
     let start = out.len();
     let headers = u16::try_from(record.headers.0.len()).map_err(|_| HeadersTooLarge)?;
-    let flags = if record.key.is_some() { HAS_KEY } else { 0 } | if record.value.is_some() { HAS_VALUE } else { 0 };
+    let set = |flag: u8, holds: bool| if holds { flag } else { 0 };
+    let flags = set(HAS_KEY, record.key.is_some())
+        | set(HAS_VALUE, record.value.is_some())
+        | set(APPEND_TIME, kind == TimestampType::Append);
     out.put_u8(VERSION);
     out.put_u8(flags);
     out.put_i64(timestamp_ms);
@@ -179,7 +186,7 @@ mod tests {
         headers.push("h", &b"v"[..]);
         headers.0.push(("n".into(), None));
         let mut out = Vec::new();
-        encode(&record(Some("k".into()), Some("val".into()), headers), 258, &mut out).unwrap();
+        encode(&record(Some("k".into()), Some("val".into()), headers), (258, TimestampType::Create), &mut out).unwrap();
         let (body, sum) = out.split_at(out.len() - 4);
         assert_eq!(
             body,
@@ -194,7 +201,7 @@ mod tests {
         let mut headers = Headers::default();
         headers.push("name", &b"value"[..]);
         let mut out = Vec::new();
-        encode(&record(Some("k".into()), None, headers), -1, &mut out).unwrap();
+        encode(&record(Some("k".into()), None, headers), (-1, TimestampType::Append), &mut out).unwrap();
         for at in 0..out.len() {
             for bit in 0..8 {
                 let mut bad = out.clone();
@@ -208,7 +215,7 @@ mod tests {
     #[test]
     fn a_newer_version_is_named() {
         let mut out = Vec::new();
-        encode(&record(None, None, Headers::default()), 0, &mut out).unwrap();
+        encode(&record(None, None, Headers::default()), (0, TimestampType::Create), &mut out).unwrap();
         out.truncate(out.len() - 4);
         out[0] = 2;
         let sum = checksum(&out);
@@ -223,16 +230,17 @@ mod tests {
             value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..400)),
             headers in proptest::collection::vec((".{0,8}", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9))), 0..5),
             stamp in any::<i64>(),
+            kind in proptest::sample::select(vec![TimestampType::Create, TimestampType::Append]),
         ) {
             let headers = Headers(headers.into_iter().map(|(n, v)| (n.into(), v.map(Bytes::from))).collect());
             let record = record(key.map(Bytes::from), value.map(Bytes::from), headers);
             let mut out = Vec::new();
-            encode(&record, stamp, &mut out).unwrap();
+            encode(&record, (stamp, kind), &mut out).unwrap();
             let back = decode(out.into(), &mut Names::default()).unwrap();
             prop_assert_eq!(back.key, record.key);
             prop_assert_eq!(back.value, record.value);
             prop_assert_eq!(back.headers, record.headers);
-            prop_assert_eq!(back.timestamp_ms, stamp);
+            prop_assert_eq!((back.timestamp_ms, back.timestamp_type), (stamp, kind));
         }
 
         #[test]

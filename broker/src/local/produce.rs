@@ -64,9 +64,9 @@ impl Call<'_> {
             return Err(ProduceError::TooLarge { bytes, max });
         }
         let partition = partition::place(record, topic.partition_count(), &mut self.turn, &self.log.sticky)?;
-        let timestamp_ms = record.timestamp_ms.unwrap_or(self.now_ms);
+        let stamp @ (timestamp_ms, _) = topic.settings.stamp(record.timestamp_ms, self.now_ms);
         let mut value = Vec::with_capacity(format::room(record, bytes));
-        format::encode(record, timestamp_ms, &mut value).map_err(|error| ProduceError::Invalid(error.to_string()))?;
+        format::encode(record, stamp, &mut value).map_err(|error| ProduceError::Invalid(error.to_string()))?;
         Ok(Encoded { topic, partition, timestamp_ms, value: value.into() })
     }
 }

@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Committed, LogError, NewRecord, Offset, Receipt, Record, TimestampType, TopicInfo, TopicPartition, TopicSpec,
-    Watermarks,
+    Committed, LogError, NewRecord, Offset, Receipt, Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
     group::{FetchLimit, Fetched},
     record::payload_bytes,
     topic::{self, TopicSettings},
@@ -128,18 +127,25 @@ impl Partition {
         Watermarks { low: self.low, high: self.high }
     }
 
-    pub fn append(&mut self, part: TopicPartition, record: NewRecord, gap: Offset, now_ms: i64) -> Receipt {
+    pub fn append(
+        &mut self,
+        part: TopicPartition,
+        record: NewRecord,
+        gap: Offset,
+        (settings, now_ms): (TopicSettings, i64),
+    ) -> Receipt {
         let offset = self.high + gap;
         let bytes = payload_bytes(&record) as u64;
         let receipt = Receipt { partition: part.partition, offset };
+        let (timestamp_ms, timestamp_type) = settings.stamp(record.timestamp_ms, now_ms);
         let record = Record {
             part,
             offset,
             key: record.key,
             value: record.value,
             headers: record.headers,
-            timestamp_ms: record.timestamp_ms.unwrap_or(now_ms),
-            timestamp_type: TimestampType::Create,
+            timestamp_ms,
+            timestamp_type,
         };
         self.records.insert(offset, Stored { record, appended_ms: now_ms, bytes });
         self.bytes += bytes;

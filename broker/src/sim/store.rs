@@ -158,9 +158,10 @@ impl Shared {
         let mut disk = lock(&self.disk);
         let mut append = |part: TopicPartition, record: NewRecord| {
             let gap = lock(&self.state).faults.next_gap();
-            let partition =
-                disk.partition_mut(&part).map_err(|_| ProduceError::UnknownTopic(part.topic.to_string()))?;
-            Ok(partition.append(part, record, gap, now_ms))
+            let unknown = |_| ProduceError::UnknownTopic(part.topic.to_string());
+            let settings = disk.topic(&part.topic).map_err(unknown)?.1.settings;
+            let partition = disk.partition_mut(&part).map_err(unknown)?;
+            Ok(partition.append(part, record, gap, (settings, now_ms)))
         };
         records.into_iter().map(|record| record.and_then(|(part, record)| append(part, record))).collect()
     }

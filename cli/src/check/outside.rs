@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use forebay_avro::registry::{Registry, RegistryStore};
-use forebay_broker::Log;
+use forebay_broker::{
+    Log, TopicInfo,
+    dead_letter::topic::{TIMESTAMP_TYPE, can_be, counts_from_failure},
+};
 
 use super::{ANSWER_WITHIN, Findings, Place, SchemaFile, count, within};
 use crate::{client::Client, config::Config, lock::Holder, parts, schemas, topics};
@@ -29,7 +32,7 @@ pub(super) async fn look(config: &Config, place: Place, files: &[SchemaFile<'_>]
     let (log, store) = log(config, &place, &mut findings).await;
     if let Some(there) = held_topics(&log, config, &mut findings).await {
         partitions(config, &there, &mut findings);
-        dead_letters(config, &there, &mut findings);
+        findings.add("dlq.topic", Ok(dead_letters(&config.dlq.topic, &there)));
     }
     let registry = registry(config, &place, store, &mut findings).await;
     subjects(&registry, config, &mut findings).await;
@@ -73,15 +76,29 @@ fn theirs<T: ?Sized>(place: &Place) -> Source<T> {
     }
 }
 
-/// Partitions by topic, if the log can tell; says where the log is.
-async fn held_topics(log: &Source<dyn Log>, config: &Config, findings: &mut Findings) -> Option<BTreeMap<String, i32>> {
+/// A topic that is there.
+struct Held {
+    partitions: i32,
+    /// The log would keep dead letters in it by the age of their events.
+    keeps_by_event: bool,
+}
+
+/// Topics by name, if the log can tell; says where the log is.
+async fn held_topics(
+    log: &Source<dyn Log>,
+    config: &Config,
+    findings: &mut Findings,
+) -> Option<BTreeMap<String, Held>> {
     let found = match log {
         Source::New => return Some(BTreeMap::new()),
         Source::Away => return None,
         Source::Ours(log) => within(ANSWER_WITHIN, "the log", told(&**log)).await,
         Source::Theirs(client) => {
             let topics = topics::all(client).await.map_err(|failure| failure.text);
-            let topics = topics.map(|all| all.into_iter().map(|t| (t.name, t.partitions)).collect::<BTreeMap<_, _>>());
+            // Only an embedded log is in another process, and that keeps records by when they were stored.
+            let held =
+                |topic: topics::Topic| (topic.name, Held { partitions: topic.partitions, keeps_by_event: false });
+            let topics = topics.map(|all| all.into_iter().map(held).collect::<BTreeMap<_, _>>());
             topics.map(|topics| ("the running process answers for it".to_owned(), topics))
         }
     };
@@ -98,7 +115,7 @@ async fn held_topics(log: &Source<dyn Log>, config: &Config, findings: &mut Find
     }
 }
 
-async fn told(log: &dyn Log) -> Result<(String, BTreeMap<String, i32>), String> {
+async fn told(log: &dyn Log) -> Result<(String, BTreeMap<String, Held>), String> {
     let brokers = log.brokers().await.map_err(|error| error.to_string())?;
     let topics = log.topics().await.map_err(|error| error.to_string())?;
     let cluster = log.cluster_id();
@@ -106,37 +123,49 @@ async fn told(log: &dyn Log) -> Result<(String, BTreeMap<String, i32>), String> 
         [] => format!("log {cluster}"),
         brokers => format!("cluster {cluster}, {}: {}", count(brokers.len(), "broker"), brokers.join(", ")),
     };
-    Ok((says, topics.into_iter().map(|topic| (topic.name.to_string(), topic.partitions)).collect()))
+    // Without brokers it is an embedded log.
+    let keeps_by_event = |topic: &TopicInfo| !brokers.is_empty() && !counts_from_failure(topic);
+    let held = |topic: &TopicInfo| Held { partitions: topic.partitions, keeps_by_event: keeps_by_event(topic) };
+    Ok((says, topics.iter().map(|topic| (topic.name.to_string(), held(topic))).collect()))
 }
 
 /// Configured topics: partitions only ever grow.
-fn partitions(config: &Config, there: &BTreeMap<String, i32>, findings: &mut Findings) {
+fn partitions(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Findings) {
     for (name, settings) in &config.api.topics {
         let wanted = settings.partitions;
-        let found = match (there.get(name), wanted) {
+        let found = match (there.get(name).map(|held| held.partitions), wanted) {
             (None, wanted) => {
                 let wanted = wanted.unwrap_or(forebay_api::config::DEFAULT_PARTITIONS);
                 Ok(format!("it will be made, with {wanted} partitions"))
             }
             (Some(has), None) => Ok(format!("it has {has}")),
-            (Some(has), Some(wanted)) if wanted < *has => {
+            (Some(has), Some(wanted)) if wanted < has => {
                 Err(format!("{wanted} are configured, but it has {has}, and partitions never go: set {has} or more"))
             }
-            (Some(has), Some(wanted)) if wanted > *has => Ok(format!("it has {has} and will grow to {wanted}")),
+            (Some(has), Some(wanted)) if wanted > has => Ok(format!("it has {has} and will grow to {wanted}")),
             (Some(has), Some(_)) => Ok(format!("it has {has}, as configured")),
         };
         findings.add(format!("topics.{name}.partitions"), found);
     }
 }
 
-fn dead_letters(config: &Config, there: &BTreeMap<String, i32>, findings: &mut Findings) {
-    let topic = &config.dlq.topic;
-    let says = match there.get(topic) {
-        _ if topic.contains('{') => format!("{topic}: each is made for its first dead letter"),
-        Some(partitions) => format!("{topic} is there, with {partitions} partitions"),
-        None => format!("{topic} will be made"),
+/// Where dead letters go. A topic that would lose those of old events early is no hindrance, but worth a sentence.
+fn dead_letters(template: &str, there: &BTreeMap<String, Held>) -> String {
+    let mut says = match there.get(template) {
+        _ if template.contains('{') => format!("{template}: each is made for its first dead letter"),
+        Some(held) => format!("{template} is there, with {} partitions", held.partitions),
+        None => format!("{template} will be made"),
     };
-    findings.add("dlq.topic", Ok(says));
+    let ours = there.iter().filter(|(name, held)| held.keeps_by_event && can_be(name, template));
+    for (name, _) in ours {
+        let (setting, value) = TIMESTAMP_TYPE;
+        let advice = format!(
+            "; WARNING: {name} keeps dead letters by the age of their events, so those of old events leave early. Set it \
+             right: kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {setting}={value}"
+        );
+        says.push_str(&advice);
+    }
+    says
 }
 
 async fn registry(config: &Config, place: &Place, store: Store, findings: &mut Findings) -> Source<dyn Registry> {
@@ -196,4 +225,21 @@ async fn fits(registry: &Source<dyn Registry>, file: &SchemaFile<'_>) -> Result<
         return Ok(format!("{path} fits the versions of {subject}"));
     }
     Err(format!("{path} does not fit {subject}: {}", differences.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_loses_dead_letters_early_is_told_of() {
+        let there: BTreeMap<_, _> = [("events.dlq", false), ("a-dlq", true), ("b-dlq", false), ("flights", true)]
+            .map(|(name, keeps_by_event)| (name.to_owned(), Held { partitions: 6, keeps_by_event }))
+            .into();
+        assert_eq!(dead_letters("events.dlq", &there), "events.dlq is there, with 6 partitions");
+        let says = dead_letters("{topic}-dlq", &there);
+        assert!(says.contains("--entity-name a-dlq --add-config message.timestamp.type=LogAppendTime"), "{says}");
+        assert!(!says.contains("b-dlq") && !says.contains("flights"), "{says}");
+        assert_eq!(dead_letters("other", &there), "other will be made");
+    }
 }

@@ -1,10 +1,10 @@
 //! Sends dead letters and waits for their receipts: for ever, because a record counts as done only with its receipt.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use forebay_broker::{
-    Log, LogError, NewRecord, ProduceError, Receipts, Record, TopicSpec,
-    dead_letter::{DeadLetter, Origin},
+    Log, NewRecord, ProduceError, Receipts, Record,
+    dead_letter::{DeadLetter, Origin, topic},
 };
 use tracing::warn;
 
@@ -17,13 +17,6 @@ use crate::{
 const CHUNK_RECORDS: usize = 200;
 /// About so many bytes at once; one larger letter goes alone.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Partitions of a dead-letter topic.
-const PARTITIONS: i32 = 6;
-/// 30 days.
-const RETENTION_MS: &str = "2592000000";
-/// Largest dead letter: the largest record with all its headers.
-const MAX_BYTES: &str = "2097152";
-
 /// A record that can't be written, and why.
 #[derive(Clone, Debug)]
 pub struct Rejected {
@@ -60,7 +53,7 @@ impl DlqWriter {
 
     /// Whether a topic holds dead letters, of this connector or another.
     pub fn is_dead_letter_topic(&self, topic: &str) -> bool {
-        fits(&self.topic, topic)
+        topic::can_be(topic, &self.topic)
     }
 
     /// Sends all and returns when each has its receipt. While the log can't take them it tries on. An error needs a
@@ -133,7 +126,7 @@ impl DlqWriter {
                 let advice = format!("The log refuses dead letters: {why}. Check the setting dlq.topic.");
                 return Err(Trouble { code: "DLQ_REFUSED", advice });
             }
-            ProduceError::UnknownTopic(topic) if self.create(&topic).await => return Ok(()),
+            ProduceError::UnknownTopic(name) if topic::ensure(&*self.log, &name).await.is_ok() => return Ok(()),
             _ => {}
         }
         let delay = backoff.next(None);
@@ -143,13 +136,6 @@ impl DlqWriter {
         }
         tokio::time::sleep(delay).await;
         Ok(())
-    }
-
-    async fn create(&self, topic: &str) -> bool {
-        let config = [("retention.ms", RETENTION_MS), ("max.message.bytes", MAX_BYTES)];
-        let config: BTreeMap<String, String> = config.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        let spec = TopicSpec { name: topic.to_owned(), partitions: PARTITIONS, config };
-        matches!(self.log.create_topic(&spec).await, Ok(_) | Err(LogError::TopicExists(_)))
     }
 
     fn record(
@@ -202,21 +188,6 @@ impl DlqWriter {
             tries: why.tries,
         }
     }
-}
-
-/// Whether a topic's name could come from the template, with anything in its places.
-fn fits(template: &str, topic: &str) -> bool {
-    let template = template.replace("{connector}", "{topic}");
-    let pieces: Vec<&str> = template.split("{topic}").collect();
-    let [first, middle @ .., last] = pieces.as_slice() else { return topic == template };
-    let Some(mut rest) = topic.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
-    for piece in middle {
-        match rest.split_once(piece) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    true
 }
 
 fn too_large(what: &str, max: usize) -> Trouble {
@@ -273,20 +244,5 @@ mod tests {
         let large = [letter(3 << 20), letter(3 << 20), letter(9 << 20), letter(1)];
         assert_eq!(chunks(&large).iter().map(|c| c.len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
         assert!(chunks(&[]).is_empty());
-    }
-
-    #[test]
-    fn dead_letter_topics_are_known_by_their_template() {
-        let cases = [
-            ("events.dlq", "events.dlq", true),
-            ("events.dlq", "events", false),
-            ("{topic}-dlq", "flights-dlq", true),
-            ("{topic}-dlq", "flights", false),
-            ("dlq.{connector}.{topic}", "dlq.lake.flights", true),
-            ("dlq.{connector}.{topic}", "dlq.flights", false),
-        ];
-        for (template, topic, want) in cases {
-            assert_eq!(fits(template, topic), want, "{template} {topic}");
-        }
     }
 }

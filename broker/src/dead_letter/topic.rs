@@ -1,0 +1,73 @@
+//! The topics that hold dead letters: how they are made, and which names are theirs.
+
+use crate::{Log, LogError, TopicInfo, TopicSpec};
+
+/// Partitions.
+pub const PARTITIONS: i32 = 6;
+/// How long a dead letter is kept from when it failed: 30 days.
+pub const RETENTION_MS: &str = "2592000000";
+/// Largest dead letter: the largest record with all its headers.
+pub const MAX_BYTES: &str = "2097152";
+/// A cluster keeps records by their timestamps. Those of old events would leave early; theirs stands in a header.
+pub const TIMESTAMP_TYPE: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+
+/// A topic for dead letters.
+pub fn spec(name: &str) -> TopicSpec {
+    let config = [("retention.ms", RETENTION_MS), ("max.message.bytes", MAX_BYTES), TIMESTAMP_TYPE];
+    let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    TopicSpec { name: name.to_owned(), partitions: PARTITIONS, config }
+}
+
+/// Makes sure that a topic for dead letters exists. One that does is left as it is.
+pub async fn ensure(log: &dyn Log, name: &str) -> Result<(), LogError> {
+    match log.topic(name).await {
+        Err(LogError::UnknownTopic(_)) => {}
+        found => return found.map(drop),
+    }
+    match log.create_topic(&spec(name)).await {
+        Ok(_) | Err(LogError::TopicExists(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the topic's records bear the time at which they were stored, by its own settings.
+pub fn counts_from_failure(info: &TopicInfo) -> bool {
+    info.config.get(TIMESTAMP_TYPE.0).is_some_and(|kind| kind == TIMESTAMP_TYPE.1)
+}
+
+/// Whether `template` can name `topic`: `{topic}` and `{connector}` stand for any non-empty text.
+pub fn can_be(topic: &str, template: &str) -> bool {
+    let Some((prefix, rest)) = split_placeholder(template) else { return topic == template };
+    let Some(tail) = topic.strip_prefix(prefix) else { return false };
+    // The placeholder takes at least one character; whatever follows may start at any later place.
+    let mut ends = tail.char_indices().map(|(at, _)| at).skip(1).chain([tail.len()]).filter(|&at| at > 0);
+    ends.any(|at| tail.get(at..).is_some_and(|tail| can_be(tail, rest)))
+}
+
+fn split_placeholder(template: &str) -> Option<(&str, &str)> {
+    let places = ["{topic}", "{connector}"].map(|name| template.find(name).map(|at| (at, at + name.len())));
+    let (start, end) = places.into_iter().flatten().min()?;
+    Some((template.get(..start)?, template.get(end..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_by_their_template() {
+        let cases = [
+            ("events.dlq", "events.dlq", true),
+            ("events.dlq", "events", false),
+            ("{topic}-dlq", "flights-dlq", true),
+            ("{topic}-dlq", "-dlq", false),
+            ("{topic}-dlq", "flights", false),
+            ("dlq.{connector}.{topic}", "dlq.lake.flights", true),
+            ("dlq.{connector}.{topic}", "dlq.flights", false),
+            ("{topic}-{connector}", "a-b-c", true),
+        ];
+        for (template, topic, want) in cases {
+            assert_eq!(can_be(topic, template), want, "{template} {topic}");
+        }
+    }
+}
