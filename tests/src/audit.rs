@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Result, ensure};
+
 /// An event by its producer and its number there, from 0 without holes.
 pub type Event = (u32, u64);
 
@@ -81,6 +83,20 @@ pub fn audit(evidence: &Evidence) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// For the end of a run, when the lake has caught up: no findings, a row for each record, and something to look at. Says
+/// how much it was.
+///
+/// # Errors
+/// Something is not as promised.
+pub fn settled(evidence: &Evidence) -> Result<String> {
+    let findings = audit(evidence);
+    ensure!(findings.is_empty(), "{} findings, first: {:?}", findings.len(), &findings[..findings.len().min(20)]);
+    let (rows, records, acknowledged) = (evidence.in_lake.len(), evidence.in_topic.len(), evidence.acknowledged.len());
+    ensure!(rows == records, "{rows} rows for {records} records");
+    ensure!(acknowledged > 0, "nothing was acknowledged");
+    Ok(format!("{acknowledged} acknowledged, {records} records, {rows} rows, 0 findings"))
 }
 
 fn topic_itself(evidence: &Evidence, topic: &BTreeMap<Place, &Seen>, findings: &mut Vec<Finding>) {
@@ -180,6 +196,24 @@ mod tests {
         assert_eq!(reordered, [Finding::Reordered((1, 0))]);
         assert_eq!(after(|e| e.torn.push("f".into())), [Finding::Torn("f".into())]);
         assert_eq!(after(|e| e.committed = [(0, 3)].into()), [Finding::Overcommitted(0)]);
+    }
+
+    #[test]
+    fn a_settled_run_has_a_row_for_each_record_and_something_acknowledged() {
+        assert_eq!(settled(&sound()).unwrap(), "2 acknowledged, 2 records, 2 rows, 0 findings");
+        let changes: [fn(&mut Evidence); 3] = [
+            |e| e.in_lake.truncate(1),
+            |e| {
+                e.in_lake.truncate(1);
+                e.committed = [(0, 1)].into();
+            },
+            |e| e.acknowledged.clear(),
+        ];
+        for change in changes {
+            let mut evidence = sound();
+            change(&mut evidence);
+            assert!(settled(&evidence).is_err(), "{evidence:?}");
+        }
     }
 
     #[test]
