@@ -93,6 +93,30 @@ fn a_sink_alone_is_refused_where_one_process_holds_the_log() {
     let place = Place::with("broker: {url: \"kafka://127.0.0.1:9\"}\n");
     let ran = place.run(&["sink"]).exits(2);
     assert!(ran.stderr.contains("registry: {url: \"http://"), "{ran:#?}");
+    let elsewhere = "broker: {url: \"kafka://127.0.0.1:9\"}\nregistry: {url: \"http://127.0.0.1:9\"}\n";
+    let place = Place::with(&format!("{elsewhere}connectors: {{}}\n"));
+    let ran = place.run(&["sink"]).exits(2);
+    assert!(ran.stderr.contains("`connectors:` is empty"), "{ran:#?}");
+}
+
+#[test]
+fn a_taken_port_is_named_with_its_key_and_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let doors = ["api: {listen", "api: {management_listen", "registry: {listen"];
+    for (verb, key) in ["up", "api"].into_iter().flat_map(|verb| doors.map(|door| (verb, door))) {
+        let place = Place::bare();
+        let door =
+            |at: &str| format!("{at}: {}", if at == key { address.to_string() } else { "127.0.0.1:0".to_owned() });
+        let [api, management, registry] = doors.map(door);
+        let management = management.trim_start_matches("api: {");
+        place.write("forebay.yaml", &format!("{api}, {management}}}\n{registry}}}\n"));
+        let ran = place.run(&[verb]).exits(1);
+        let key = key.replace(": {", ".");
+        let says = [format!("can't listen on {address}"), format!("set {key} to another address")];
+        assert!(says.iter().all(|part| ran.stderr.contains(part)), "{verb}, {key}: {ran:#?}");
+        assert_eq!(ran.stdout, "", "nothing is said to be ready");
+    }
 }
 
 #[test]

@@ -7,11 +7,14 @@ mod support;
 use std::{io::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use forebay_components::{Moto, S3, require};
+use forebay_components::{Bucket, Moto, S3, require};
 use forebay_sink::{
     config::ConnectorOptions,
     connector::Connector,
-    sinks::store::{Content, Metadata, ObjectStore, Put},
+    sinks::{
+        SinkError,
+        store::{Content, Metadata, ObjectStore, Put},
+    },
     status::State,
 };
 use futures_util::{StreamExt, stream};
@@ -26,10 +29,9 @@ fn metadata(writer: usize) -> Metadata {
 }
 
 /// Writers race for the same keys: of each key exactly one is told that it created it, and its bytes stand there.
-async fn race(s3: &S3, prefix: &str, section: Value, writers: usize, keys: usize, len: usize) {
-    let s3 = bucket::At::from(s3);
+async fn race(s3: &Bucket, prefix: &str, section: Value, writers: usize, keys: usize, len: usize) {
     let writing = (0..writers).map(|writer| {
-        let store = bucket::store(&s3, prefix, section.clone());
+        let store = bucket::store(s3, prefix, section.clone());
         async move {
             let content = Content::Memory(vec![writer as u8; len].into());
             let put = async |key: usize| {
@@ -48,7 +50,7 @@ async fn race(s3: &S3, prefix: &str, section: Value, writers: usize, keys: usize
     let won = futures_util::future::join_all(writing).await;
     let won: Vec<(String, usize)> = won.into_iter().flatten().flatten().collect();
     assert_eq!(won.len(), keys, "one winner for each key");
-    let objects = bucket::objects(&s3, prefix).await;
+    let objects = bucket::objects(s3, prefix).await;
     assert_eq!(objects.len(), keys);
     for (key, writer) in won {
         let (bytes, found) = &objects[&key];
@@ -69,16 +71,15 @@ async fn another_service_answers_alike() {
     // Moto looks for the key and creates the object in two steps on threads of its own: it can judge what a writer
     // hears and leaves, not who wins a race.
     let moto = require!(Moto::start());
-    let at = bucket::At::from(&moto);
     for (prefix, section) in [("single", json!({})), ("parts", json!({"single_put_bytes": 1}))] {
         for writer in 0..3 {
-            let store = bucket::store(&at, prefix, section.clone());
+            let store = bucket::store(&moto, prefix, section.clone());
             let content = Content::Memory(vec![writer as u8; 1000].into());
             let put = store.put_if_absent("t/0", &content, &metadata(writer)).await.unwrap();
             let expected = if writer == 0 { Put::Created } else { Put::Exists(Some(metadata(0))) };
             assert_eq!(put, expected, "{prefix}, writer {writer}");
         }
-        let objects = bucket::objects(&at, prefix).await;
+        let objects = bucket::objects(&moto, prefix).await;
         assert_eq!(objects["t/0"], (Bytes::from(vec![0; 1000]), metadata(0)), "{prefix}");
         assert_eq!(objects.len(), 1);
     }
@@ -236,6 +237,28 @@ async fn objects_of_others_are_never_touched() {
         assert_eq!((objects[FIRST].0.as_ref(), &objects[FIRST].1), (&b"theirs"[..], &theirs));
         connector.drain(Duration::from_secs(10)).await;
     }
+}
+
+/// TLS with a certificate of an authority of one's own, which is trusted by its file alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_trusted_by_its_authority_alone() {
+    let (s3, other) = (require!(S3::over_tls()), require!(S3::over_tls()));
+    let authority = |s3: &S3| json!({"ca_file": s3.ca_file().unwrap()});
+    let put = async |section: Value| {
+        let store = bucket::store(&s3, "raw", section);
+        store.put_if_absent(FIRST, &Content::Memory("ours".into()), &metadata(1)).await
+    };
+    for (section, what) in [(json!({}), "no authority"), (authority(&other), "another's authority")] {
+        let refused = put(section).await.expect_err(what);
+        // It waits: the server may get another certificate.
+        assert!(matches!(refused, SinkError::Retry { .. }), "{what}: {refused}");
+        let why = refused.to_string();
+        let clear = ["showed a certificate that is not trusted", "s3.ca_file", &s3.endpoint];
+        assert!(clear.iter().all(|part| why.contains(part)), "{what}: {why}");
+    }
+    assert_eq!(put(authority(&s3)).await.unwrap(), Put::Created);
+    let object = s3.root().unwrap().join(&s3.bucket).join("raw").join(FIRST);
+    assert_eq!(std::fs::read_to_string(object).unwrap(), "ours");
 }
 
 #[tokio::test(flavor = "multi_thread")]

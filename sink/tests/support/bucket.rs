@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation},
 };
 use bytes::Bytes;
-use forebay_components::{Moto, S3};
+use forebay_components::Bucket;
 use forebay_sink::{
     config::{Conditional, S3Options},
     sinks::{s3::S3Store, store::Metadata},
@@ -15,52 +15,15 @@ use forebay_sink::{
 
 use super::{LakeRow, read_parquet};
 
-/// A bucket, and who may write to it.
-#[derive(Clone)]
-pub struct At {
-    endpoint: String,
-    access_key: String,
-    secret_key: String,
-    region: String,
-    bucket: String,
-}
-
-impl From<&S3> for At {
-    fn from(s3: &S3) -> Self {
-        let S3 { endpoint, access_key, secret_key, region, bucket, .. } = s3;
-        Self {
-            endpoint: endpoint.clone(),
-            access_key: access_key.clone(),
-            secret_key: secret_key.clone(),
-            region: region.clone(),
-            bucket: bucket.clone(),
-        }
-    }
-}
-
-impl From<&Moto> for At {
-    fn from(moto: &Moto) -> Self {
-        let (endpoint, bucket) = (moto.endpoint.clone(), moto.bucket.clone());
-        Self { endpoint, access_key: "any".into(), secret_key: "any".into(), region: "us-east-1".into(), bucket }
-    }
-}
-
-impl From<&At> for At {
-    fn from(at: &At) -> Self {
-        at.clone()
-    }
-}
-
 /// A connector's options with its url and its section `s3`, which `section` adds to.
-pub fn options(s3: impl Into<At>, prefix: &str, options: &str, section: serde_json::Value) -> String {
-    let s3 = s3.into();
+pub fn options(s3: &Bucket, prefix: &str, options: &str, section: serde_json::Value) -> String {
     let mut json: serde_json::Value = serde_json::from_str(options).unwrap();
     json["url"] = format!("s3://{}/{prefix}", s3.bucket).into();
-    json["s3"] = self::section(&s3, section);
+    json["s3"] = self::section(s3, section);
     json.to_string()
 }
 
-fn section(s3: &At, mut section: serde_json::Value) -> serde_json::Value {
+fn section(s3: &Bucket, mut section: serde_json::Value) -> serde_json::Value {
     section["endpoint_url"] = s3.endpoint.clone().into();
     section["access_key_id"] = s3.access_key.clone().into();
     section["secret_access_key"] = s3.secret_key.clone().into();
@@ -69,15 +32,14 @@ fn section(s3: &At, mut section: serde_json::Value) -> serde_json::Value {
 }
 
 /// A store of the connector `lake`.
-pub fn store(s3: impl Into<At>, prefix: &str, section: serde_json::Value) -> S3Store {
-    let s3 = s3.into();
-    let options: S3Options = serde_json::from_value(self::section(&s3, section)).unwrap();
+pub fn store(s3: &Bucket, prefix: &str, section: serde_json::Value) -> S3Store {
+    let options: S3Options = serde_json::from_value(self::section(s3, section)).unwrap();
     let place = format!("{}/{prefix}", s3.bucket);
     let settings = options.resolve(&place, Conditional::Require, std::path::Path::new("/")).unwrap();
     S3Store::new(settings, "", "lake")
 }
 
-fn client(s3: &At) -> Client {
+fn client(s3: &Bucket) -> Client {
     let config = Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .endpoint_url(&s3.endpoint)
@@ -90,9 +52,8 @@ fn client(s3: &At) -> Client {
 }
 
 /// Everything below a prefix, control files too, by key below the prefix.
-pub async fn objects(s3: impl Into<At>, prefix: &str) -> BTreeMap<String, (Bytes, Metadata)> {
-    let s3 = s3.into();
-    let client = client(&s3);
+pub async fn objects(s3: &Bucket, prefix: &str) -> BTreeMap<String, (Bytes, Metadata)> {
+    let client = client(s3);
     let prefix = format!("{prefix}/");
     let mut pages = client.list_objects_v2().bucket(&s3.bucket).prefix(&prefix).into_paginator().send();
     let mut objects = BTreeMap::new();

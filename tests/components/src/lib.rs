@@ -11,6 +11,7 @@
 //! ```
 
 mod apicurio;
+mod certificates;
 pub mod http;
 mod install;
 mod kafka;
@@ -26,7 +27,7 @@ pub use apicurio::Apicurio;
 pub use install::{directory, python};
 pub use kafka::{Kafka, Secured, User};
 pub use moto::Moto;
-pub use s3::S3;
+pub use s3::{Bucket, S3};
 pub use toxiproxy::{Proxy, Stream, Toxic, Toxiproxy};
 
 /// Why a component can't be used.

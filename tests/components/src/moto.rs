@@ -1,12 +1,12 @@
 //! moto: AWS services in memory, S3 among them; a second opinion on conditional writes.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, ops::Deref, time::Duration};
 
 use anyhow::{Result, bail};
 use tempfile::TempDir;
 
 use crate::{
-    Unavailable, http, install, ports,
+    Bucket, Unavailable, http, install, ports,
     process::{self, Process},
 };
 
@@ -16,12 +16,17 @@ const BUCKET: &str = "forebay";
 
 /// A moto server. Any credentials do. Dropping it ends it.
 pub struct Moto {
-    /// `http://host:port`.
-    pub endpoint: String,
-    /// A bucket that is there.
-    pub bucket: String,
+    bucket: Bucket,
     _process: Process,
     _home: TempDir,
+}
+
+impl Deref for Moto {
+    type Target = Bucket;
+
+    fn deref(&self) -> &Bucket {
+        &self.bucket
+    }
 }
 
 impl Moto {
@@ -45,6 +50,13 @@ impl Moto {
         if answer.status != 200 {
             bail!("moto answered {} to the creation of a bucket: {}", answer.status, answer.body);
         }
-        Ok(Self { endpoint: format!("http://{address}"), bucket: BUCKET.into(), _process: process, _home: home })
+        let bucket = Bucket {
+            endpoint: format!("http://{address}"),
+            access_key: "any".into(),
+            secret_key: "any".into(),
+            region: "us-east-1".into(),
+            bucket: BUCKET.into(),
+        };
+        Ok(Self { bucket, _process: process, _home: home })
     }
 }

@@ -1,9 +1,7 @@
 //! A node that clients reach by TLS alone or by SASL over TLS, with rights per user.
 
 use std::{
-    ffi::OsString,
     fmt::Write,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +10,7 @@ use super::{
     node::{self, Node},
     settings::{Listener, properties},
 };
-use crate::{Unavailable, ports, process};
+use crate::{Unavailable, certificates, ports};
 
 /// Someone whom the cluster knows.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +64,10 @@ impl Secured {
         let users: Vec<_> = Self::USERS.iter().filter_map(scram).collect();
         let text = |home: &Path| properties(&cluster[0], &cluster, &listeners, home) + &security(home);
         let mut node = Node::formatted(&node::random_id(), &users, text)?;
-        certificates(node.home())?;
+        certificates::make(node.home())?;
         node.launch()?;
         node.ready()?;
-        let ca = node.home().join("ca.pem");
+        let ca = node.home().join(certificates::AUTHORITY);
         let [sasl_ssl, ssl] = listeners.map(|listener| listener.advertised);
         let brokers = format!("127.0.0.1:{}", cluster[0].plaintext);
         Ok(Self { kafka: Kafka { nodes: vec![node], brokers }, sasl_ssl, ssl, ca })
@@ -94,7 +92,8 @@ fn security(home: &Path) -> String {
          allow.everyone.if.no.acl.found=false\n",
     );
     let home = home.display();
-    let _ = writeln!(text, "ssl.keystore.location={home}/node.pem\nssl.truststore.location={home}/ca.pem");
+    let (chain, authority) = (certificates::KEY_AND_CHAIN, certificates::AUTHORITY);
+    let _ = writeln!(text, "ssl.keystore.location={home}/{chain}\nssl.truststore.location={home}/{authority}");
     let module = "org.apache.kafka.common.security";
     for scram in ["scram-sha-512", "scram-sha-256"] {
         let _ =
@@ -106,21 +105,4 @@ fn security(home: &Path) -> String {
     let allowed = Secured::USERS.iter().filter(|user| user.allowed).map(|user| format!(";User:{}", user.name));
     let _ = writeln!(text, "super.users=User:ANONYMOUS{}", allowed.collect::<String>());
     text
-}
-
-/// An authority `ca.pem`, and `node.pem`: the node's key and certificate for localhost, signed by it.
-fn certificates(home: &Path) -> anyhow::Result<()> {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    fs::write(home.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n")?;
-    for arguments in [
-        format!("req -x509 {key} -days 30 -subj /CN=forebay-tests -keyout ca.key -out ca.pem"),
-        format!("req {key} -subj /CN=localhost -keyout node.key -out node.csr"),
-        "x509 -req -in node.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile names -out node.crt".into(),
-    ] {
-        let command: Vec<OsString> = ["openssl"].into_iter().chain(arguments.split(' ')).map(OsString::from).collect();
-        process::run("openssl", home, &command)?;
-    }
-    let parts = ["node.key", "node.crt", "ca.pem"].map(|part| fs::read_to_string(home.join(part)));
-    let parts: Vec<_> = parts.into_iter().collect::<Result<_, _>>()?;
-    Ok(fs::write(home.join("node.pem"), parts.concat())?)
 }
