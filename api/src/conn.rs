@@ -1,14 +1,13 @@
 //! One connection's time: which phase it is in, and when it has to be closed. hyper knows one header timer that also
-//! runs between requests; this clock tells the two apart, and bounds a client that takes no bytes.
+//! runs between requests; this clock tells the two apart, and bounds a client that takes no bytes: over HTTP/2 the
+//! socket may well write while an answer waits for its stream's window.
 
 use std::{
-    pin::Pin,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
-use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 /// The time-outs of a connection.
@@ -48,11 +47,23 @@ struct Clock {
     /// Bytes between requests are frames (pings, windows), no beginning of headers.
     http2: bool,
     write_blocked: Option<Instant>,
+    /// Requests counted.
+    requests: u64,
+    /// By request: since when the client has taken nothing of the answer that is there for it.
+    offered: HashMap<u64, Instant>,
 }
 
 impl Clock {
     fn new(now: Instant) -> Self {
-        Self { phase: Phase::Headers, since: now, in_flight: 0, http2: false, write_blocked: None }
+        Self {
+            phase: Phase::Headers,
+            since: now,
+            in_flight: 0,
+            http2: false,
+            write_blocked: None,
+            requests: 0,
+            offered: HashMap::new(),
+        }
     }
 
     fn bytes_read(&mut self, now: Instant) {
@@ -61,13 +72,28 @@ impl Clock {
         }
     }
 
-    fn request_begun(&mut self, http2: bool) {
+    /// The request's number on this connection.
+    fn request_begun(&mut self, http2: bool) -> u64 {
         self.http2 = http2;
         self.in_flight += 1;
         self.phase = Phase::Request;
+        self.requests += 1;
+        self.requests
     }
 
-    fn request_done(&mut self, now: Instant) {
+    fn offered(&mut self, request: u64, now: Instant) {
+        // Without streams the socket tells all there is to know.
+        if self.http2 {
+            self.offered.insert(request, now);
+        }
+    }
+
+    fn not_offered(&mut self, request: u64) {
+        self.offered.remove(&request);
+    }
+
+    fn request_done(&mut self, request: u64, now: Instant) {
+        self.not_offered(request);
         self.in_flight = self.in_flight.saturating_sub(1);
         if self.in_flight == 0 {
             (self.phase, self.since) = (Phase::Idle, now);
@@ -84,8 +110,8 @@ impl Clock {
             Phase::Request => None,
             Phase::Idle => Some(self.since + timeouts.idle),
         };
-        let write = self.write_blocked.map(|since| since + timeouts.write);
-        phase.into_iter().chain(write).min()
+        let untaken = self.write_blocked.iter().chain(self.offered.values()).min();
+        phase.into_iter().chain(untaken.map(|&since| since + timeouts.write)).min()
     }
 }
 
@@ -118,8 +144,8 @@ impl Conn {
 
     /// Marks a request until the guard is dropped.
     pub(crate) fn request(self: &Arc<Self>, http2: bool) -> RequestGuard {
-        self.clock().request_begun(http2);
-        RequestGuard(self.clone())
+        let number = self.clock().request_begun(http2);
+        RequestGuard { conn: self.clone(), number, http2 }
     }
 
     /// Resolves when the connection's time is up. It wakes at least every [`ConnTimeouts::shortest`], which no deadline
@@ -139,40 +165,31 @@ impl Conn {
 
 /// A request in flight on a connection.
 #[derive(Debug)]
-pub(crate) struct RequestGuard(Arc<Conn>);
+pub(crate) struct RequestGuard {
+    conn: Arc<Conn>,
+    number: u64,
+    http2: bool,
+}
+
+impl RequestGuard {
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// From now on it is for the client to take the answer, or its next piece.
+    pub(crate) fn offered(&self) {
+        self.conn.clock().offered(self.number, Instant::now());
+    }
+
+    /// There is nothing that the client could take.
+    pub(crate) fn not_offered(&self) {
+        self.conn.clock().not_offered(self.number);
+    }
+}
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.clock().request_done(Instant::now());
-    }
-}
-
-/// An answer's body that holds its request's guards until the last byte was handed over.
-pub(crate) struct Guarded<B, G> {
-    body: B,
-    _guard: G,
-}
-
-impl<B, G> Guarded<B, G> {
-    pub(crate) fn new(body: B, guard: G) -> Self {
-        Self { body, _guard: guard }
-    }
-}
-
-impl<B: Body + Unpin, G: Unpin> Body for Guarded<B, G> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.conn.clock().request_done(self.number, Instant::now());
     }
 }
 
@@ -191,14 +208,16 @@ mod tests {
         assert_eq!(clock.deadline(&T), Some(at(10)), "before the first byte");
         clock.bytes_read(at(4));
         assert_eq!(clock.deadline(&T), Some(at(10)), "bytes buy no time");
-        clock.request_begun(false);
+        let request = clock.request_begun(false);
         clock.bytes_read(at(5));
         assert_eq!(clock.deadline(&T), None, "a request has limits of its own");
         clock.written(at(6), true);
         clock.written(at(9), true);
         assert_eq!(clock.deadline(&T), Some(at(36)), "the client takes nothing");
         clock.written(at(10), false);
-        clock.request_done(at(11));
+        clock.offered(request, at(10));
+        assert_eq!(clock.deadline(&T), None, "the socket tells");
+        clock.request_done(request, at(11));
         assert_eq!(clock.deadline(&T), Some(at(86)), "idle");
         clock.bytes_read(at(80));
         assert_eq!(clock.deadline(&T), Some(at(90)), "the next request's headers");
@@ -209,13 +228,34 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut clock = Clock::new(start);
-        clock.request_begun(true);
-        clock.request_begun(true);
-        clock.request_done(at(1));
+        let requests = [clock.request_begun(true), clock.request_begun(true)];
+        clock.request_done(requests[0], at(1));
         assert_eq!(clock.deadline(&T), None, "one stream is still open");
-        clock.request_done(at(2));
+        clock.request_done(requests[1], at(2));
         clock.bytes_read(at(70));
         assert_eq!(clock.deadline(&T), Some(at(77)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_stream_may_leave_its_answer_lying() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut clock = Clock::new(start);
+        let [slow, stuck] = [clock.request_begun(true), clock.request_begun(true)];
+        clock.offered(slow, at(1));
+        assert_eq!(clock.deadline(&T), Some(at(31)));
+        clock.offered(slow, at(20));
+        clock.offered(stuck, at(21));
+        clock.written(at(22), false);
+        assert_eq!(clock.deadline(&T), Some(at(50)), "a piece buys time, the socket's bytes do not");
+        clock.offered(slow, at(40));
+        assert_eq!(clock.deadline(&T), Some(at(51)), "another stream's pieces do not either");
+        clock.not_offered(stuck);
+        assert_eq!(clock.deadline(&T), Some(at(70)), "there is nothing to take");
+        clock.request_done(slow, at(41));
+        assert_eq!(clock.deadline(&T), None);
+        clock.request_done(stuck, at(42));
+        assert_eq!(clock.deadline(&T), Some(at(42 + 75)), "idle");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 mod address;
 mod admission;
+mod answer;
 mod body;
 pub mod config;
 mod conn;

@@ -23,8 +23,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    answer::Guarded,
     config::{HYPER_HEADER_BYTES, HYPER_HEADER_COUNT, Limits, Settings},
-    conn::{Conn, ConnTimeouts, Guarded},
+    conn::{Conn, ConnTimeouts},
     control::ConnectorControl,
     io::Io,
     layers::{self, Door},
@@ -275,11 +276,11 @@ impl Acceptor {
             let (app, door, router, conn) = (self.app.clone(), self.door, self.router.clone(), conn.clone());
             move |request: Request<Incoming>| {
                 let counted = (door != Door::Management).then(|| app.count());
-                let guards = (conn.request(request.version() == Version::HTTP_2), counted);
+                let guard = conn.request(request.version() == Version::HTTP_2);
                 let (app, router) = (app.clone(), router.clone());
                 async move {
                     let response = layers::handle(app, door, router, request.map(Body::new)).await;
-                    Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guards)))
+                    Ok::<_, Infallible>(Guarded::answer(response, guard, counted))
                 }
             }
         });

@@ -30,8 +30,8 @@ pub(crate) struct App {
     pub admission: Arc<Admission>,
     /// What is served as `/openapi.json`.
     pub document: Live,
-    /// Permits for reads of topics.
-    pub reads: Semaphore,
+    /// Permits for reads of topics, until their answers are sent.
+    pub reads: Arc<Semaphore>,
     pub started: Instant,
     /// Requests between their headers and the last byte of their answer.
     pub in_flight: AtomicUsize,
@@ -61,7 +61,7 @@ impl App {
             publisher: Publisher::new(settings.clone(), deps.log.clone(), deps.registry.clone(), metrics.clone()),
             admission: Admission::new(limits.admission_bytes, limits.admission_requests),
             document: Live::default(),
-            reads: Semaphore::new(limits.reads),
+            reads: Arc::new(Semaphore::new(limits.reads)),
             started: Instant::now(),
             in_flight: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Ready as u8),

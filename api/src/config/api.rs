@@ -51,7 +51,7 @@ pub struct ApiOptions {
     pub key_bytes: Option<usize>,
     /// Seconds for the request line and the headers; default 10.
     pub header_timeout_s: Option<u64>,
-    /// Seconds for a whole body, and for a client to take any byte of an answer; default 30.
+    /// Seconds for a whole body, and for a client to take any byte of an answer (over HTTP/2: 16 KiB of it); default 30.
     pub body_timeout_s: Option<u64>,
     /// Seconds a connection may stay open between requests; default 75.
     pub idle_timeout_s: Option<u64>,
@@ -69,7 +69,7 @@ pub struct ApiOptions {
     pub admission_bytes: Option<usize>,
     /// Requests with a body at a time; default 4096.
     pub admission_requests: Option<usize>,
-    /// Reads of topics (`latest`) at a time; default 64.
+    /// Reads of topics (`latest`) at a time, each until its answer is sent; default 64.
     pub reads: Option<usize>,
 }
 

@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 
 use super::reply::{self, Topic};
 use crate::{
+    answer::Held,
     encoders::registry_problem,
     latest::{self, Newest, Take, Wanted},
     negotiate::{self, JSON},
@@ -63,16 +64,21 @@ pub(super) async fn latest(
     let types = query.text("event_type").map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
     let partition = query.number("partition", 0..=i32::MAX as u64).and_then(|n| i32::try_from(n).ok());
     query.finish()?;
-    let _permit = app
+    let permit = app
         .reads
-        .try_acquire()
+        .clone()
+        .try_acquire_owned()
         .map_err(|_| Problem::new(Code::QueueFull, "Too many topics are being read: try again shortly."))?;
     let wanted = Wanted { limit: usize::try_from(limit).unwrap_or(usize::MAX), partition };
     let mut schemas = Schemas { registry: &*app.deps.registry, types, known: HashMap::new(), unavailable: None };
     let newest = latest::newest(&*app.deps.log, &topic, &wanted, &mut schemas).await.map_err(log_problem)?;
     match schemas.unavailable {
         Some(problem) => Err(problem),
-        None => Ok(reply::text_as(StatusCode::OK, JSON, answer(&topic, &newest))),
+        None => {
+            let mut response = reply::text_as(StatusCode::OK, JSON, answer(&topic, &newest));
+            Held::until_sent(permit, &mut response);
+            Ok(response)
+        }
     }
 }
 

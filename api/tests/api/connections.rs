@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::support::{PATIENCE, Service, answers, event, read_answer, read_to_end};
 
@@ -269,36 +266,4 @@ async fn connections_over_the_limit_are_closed_at_once() {
         }
     };
     timeout(PATIENCE, again).await.expect("room is never given back");
-}
-
-/// HTTP/2 by hand: preface, settings, one HEADERS frame of indexed and literal fields (RFC 9113, RFC 7541).
-#[tokio::test]
-async fn http2_is_served_on_the_same_port() {
-    let service = Service::start().await;
-    let mut socket = service.connect().await;
-    let mut block = vec![0x82, 0x86]; // :method GET, :scheme http
-    for (name, value) in [(0x44, "/livez"), (0x41, "x")] {
-        block.push(name); // :path, :authority
-        block.push(u8::try_from(value.len()).unwrap());
-        block.extend_from_slice(value.as_bytes());
-    }
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
-    bytes.extend_from_slice(&[0, 0, u8::try_from(block.len()).unwrap(), 1, 0x05, 0, 0, 0, 1]);
-    bytes.extend_from_slice(&block);
-    socket.write_all(&bytes).await.unwrap();
-    let read = async {
-        loop {
-            let mut head = [0; 9];
-            socket.read_exact(&mut head).await.unwrap();
-            let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-            let mut payload = vec![0; length];
-            socket.read_exact(&mut payload).await.unwrap();
-            if head[3] == 1 {
-                return payload;
-            }
-        }
-    };
-    let headers = timeout(PATIENCE, read).await.expect("no HEADERS frame");
-    assert_eq!(headers[0], 0x88, "the indexed field :status 200");
 }

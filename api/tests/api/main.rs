@@ -9,6 +9,7 @@ mod connections;
 mod contract;
 mod docs;
 mod drain;
+mod http2;
 mod limits;
 mod logs;
 mod problems;
