@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{RawQuery, State},
-    response::Response,
-};
-use http::{HeaderMap, StatusCode};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::reply::{self, Param};
+use super::{
+    reply::{self, Param},
+    request::Plain,
+};
 use crate::{
     control::ConnectorStatus,
-    negotiate::{self, JSON},
     problem::{
         Code, Problem,
         answers::{OfConnector, OfConnectors},
     },
-    query::Query,
     state::App,
 };
 
@@ -33,13 +31,7 @@ pub(super) struct Connectors {
     get, path = "/api/v1/connectors", operation_id = "listConnectors", tag = "connectors",
     responses((status = 200, description = "Those of this process, sorted by name.", body = Connectors), OfConnectors)
 )]
-pub(super) async fn list(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
+pub(super) async fn list(State(app): State<Arc<App>>, _: Plain) -> Result<Response, Problem> {
     let connectors: Vec<ConnectorStatus> = match &app.deps.connectors {
         Some(control) => control.connectors().await,
         None => Vec::new(),
@@ -53,14 +45,7 @@ pub(super) async fn list(
     params(("name" = String, Path, description = "Its name in the configuration.")),
     responses((status = 200, description = "Its state, tasks and lag.", body = ConnectorStatus), OfConnector)
 )]
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    Param(name): Param,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
+pub(super) async fn show(State(app): State<Arc<App>>, Param(name): Param, _: Plain) -> Result<Response, Problem> {
     let found = match &app.deps.connectors {
         Some(control) => control.connector(&name).await,
         None => None,

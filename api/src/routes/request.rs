@@ -1,8 +1,8 @@
-//! What every request with a body goes through before its route's own work.
+//! What requests go through before their route's own work.
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::{body::Body, extract::FromRequestParts};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +23,19 @@ pub(super) fn check<T>(parts: &Parts, parameters: impl FnOnce(&mut Query) -> T) 
     let taken = parameters(&mut query);
     query.finish()?;
     Ok(taken)
+}
+
+/// A request for JSON that takes no parameters: its Accept and its query, checked.
+pub(super) struct Plain;
+
+impl<S: Send + Sync> FromRequestParts<S> for Plain {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        negotiate::accept(&parts.headers, &[JSON])?;
+        Query::parse(parts.uri.query()).finish()?;
+        Ok(Self)
+    }
 }
 
 /// The body, under every limit.

@@ -7,18 +7,17 @@ use axum::{
     response::Response,
 };
 use forebay_avro::{registry::Version, schema::Reference};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     reply::{self, Param, bad_path},
-    request,
+    request::{self, Plain},
 };
 use crate::{
     encoders::registry_problem,
-    negotiate::{self, JSON},
     problem::{
         Code, ErrorItem, Problem,
         answers::{OfCompatibility, OfForgetting, OfNewVersion, OfSubject, OfSubjects},
@@ -105,13 +104,7 @@ pub(super) struct Compatible {
     get, path = "/api/v1/schemas", operation_id = "listSubjects", tag = "schemas",
     responses((status = 200, description = "The subjects, sorted.", body = Subjects), OfSubjects)
 )]
-pub(super) async fn subjects(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
+pub(super) async fn subjects(State(app): State<Arc<App>>, _: Plain) -> Result<Response, Problem> {
     let subjects = app.deps.registry.subjects().await.map_err(registry_problem)?;
     reply::json(StatusCode::OK, &Subjects { subjects })
 }
@@ -125,11 +118,8 @@ pub(super) async fn subjects(
 pub(super) async fn versions(
     State(app): State<Arc<App>>,
     Param(subject): Param,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    _: Plain,
 ) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
     let versions = app.deps.registry.versions(&subject).await.map_err(registry_problem)?;
     reply::json(StatusCode::OK, &Versions { subject, versions })
 }
@@ -146,11 +136,8 @@ pub(super) async fn versions(
 pub(super) async fn version(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    _: Plain,
 ) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
     let Ok(Path((subject, version))) = path else {
         return Err(bad_path("subject", "is not UTF-8 once its percent signs are decoded"));
     };

@@ -3,28 +3,26 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    extract::{RawQuery, Request, State},
+    extract::{Request, State},
     response::Response,
 };
 use forebay_broker::{TopicInfo, TopicPartition, TopicSpec};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     reply::{self, Topic},
-    request,
+    request::{self, Plain},
 };
 use crate::{
     config::DEFAULT_PARTITIONS,
     names,
-    negotiate::{self, JSON},
     problem::{
         Code, ErrorItem, Problem,
         answers::{OfNewTopic, OfTopic, OfTopics},
         of_log::{log_problem, not_created},
     },
-    query::Query,
     state::App,
 };
 
@@ -94,13 +92,7 @@ fn summary(topic: &TopicInfo) -> Summary {
     get, path = "/api/v1/topics", operation_id = "listTopics", tag = "topics",
     responses((status = 200, description = "The topics, sorted by name.", body = List), OfTopics)
 )]
-pub(super) async fn list(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
+pub(super) async fn list(State(app): State<Arc<App>>, _: Plain) -> Result<Response, Problem> {
     let topics = app.deps.log.topics().await.map_err(log_problem)?;
     reply::json(StatusCode::OK, &List { topics: topics.iter().map(summary).collect() })
 }
@@ -110,14 +102,7 @@ pub(super) async fn list(
     get, path = "/api/v1/topics/{topic}", operation_id = "showTopic", tag = "topics", params(Topic),
     responses((status = 200, description = "The topic and its partitions.", body = Details), OfTopic)
 )]
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    Topic(name): Topic,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    negotiate::accept(&headers, &[JSON])?;
-    Query::parse(query.as_deref()).finish()?;
+pub(super) async fn show(State(app): State<Arc<App>>, Topic(name): Topic, _: Plain) -> Result<Response, Problem> {
     let topic = app.deps.log.topic(&name).await.map_err(log_problem)?;
     let mut watermarks = Vec::new();
     for partition in 0..topic.partitions {
