@@ -8,6 +8,10 @@ use std::fmt;
 use forebay_broker::Offset;
 use sha2::{Digest, Sha256};
 
+/// Metadata of a commit with which nothing is pending. Tools that move offsets leave none: so it shows that an offset was
+/// moved by hand.
+pub const DONE: &str = "v1;done";
+
 /// A flush that was announced and may be half done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -33,9 +37,9 @@ impl fmt::Display for Intent {
 pub struct NoIntent(pub String);
 
 impl Intent {
-    /// Reads commit metadata; empty means that nothing is pending.
+    /// Reads commit metadata; [`DONE`] or nothing means that nothing is pending.
     pub fn parse(metadata: &str) -> Result<Option<Self>, NoIntent> {
-        if metadata.is_empty() {
+        if metadata.is_empty() || metadata == DONE {
             return Ok(None);
         }
         let bad = || NoIntent(metadata.chars().take(256).collect());
@@ -73,6 +77,7 @@ mod tests {
     #[test]
     fn nothing_pending() {
         assert_eq!(Intent::parse(""), Ok(None));
+        assert_eq!(Intent::parse(DONE), Ok(None));
     }
 
     #[test]

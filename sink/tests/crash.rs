@@ -244,5 +244,8 @@ async fn audit(world: &World, found: Vec<LakeRow>) {
     let dead: BTreeSet<Coordinate> = world.dead().await.into_values().collect();
     assert_eq!(dead, bad.into_iter().map(at).collect(), "the DLQ holds exactly the bad records, by dedupe key");
     let committed = world.log.committed("connect-lake").await.unwrap();
-    assert!(committed.values().all(|c| c.offset == RECORDS / 2 && c.metadata.is_empty()), "{committed:?}");
+    assert!(
+        committed.values().all(|c| c.offset == RECORDS / 2 && c.metadata == forebay_sink::intent::DONE),
+        "{committed:?}"
+    );
 }

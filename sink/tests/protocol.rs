@@ -24,6 +24,7 @@ use forebay_broker::{
 };
 use forebay_sink::{
     connector::Connector,
+    intent::DONE,
     sinks::{memory::MemoryStore, store::Metadata},
     status::State,
 };
@@ -264,7 +265,7 @@ async fn a_commit_set_back_to_a_groups_start_writes_nothing_twice() {
     }
     drop(connector);
     pass(60).await;
-    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 10, metadata: String::new() }));
+    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 10, metadata: DONE.to_owned() }));
     let _again = world.start_on(FAST, &store);
     world.settled("t").await;
     assert_eq!(store.objects().len(), 4, "the groups found are finished as they are");
@@ -281,7 +282,7 @@ async fn a_commit_set_back_under_other_settings_calls_a_person() {
     drop(connector);
     pass(60).await;
     let before = store.objects();
-    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 0, metadata: String::new() }));
+    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 0, metadata: DONE.to_owned() }));
     // The same names, and maybe other rows in them.
     let other = r#"{"partitioner":"daily","timezone":"Etc/GMT","batch":{"max_age_ms":300}}"#;
     let connector = world.start_on(other, &store);

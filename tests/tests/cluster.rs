@@ -89,7 +89,7 @@ impl World {
             for partition in 0..log.topic(TOPIC).await?.partitions {
                 let part = TopicPartition::new(TOPIC, partition);
                 let high = log.watermarks(&part).await?.high;
-                lag += high - committed.get(&part).filter(|at| at.metadata.is_empty()).map_or(0, |at| at.offset);
+                lag += high - committed.get(&part).filter(|at| at.metadata == "v1;done").map_or(0, |at| at.offset);
             }
             if lag == 0 {
                 return Ok(());

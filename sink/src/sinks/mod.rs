@@ -50,6 +50,8 @@ pub struct Claim {
     pub committed: Option<Offset>,
     /// The intent committed with it.
     pub intent: Option<Intent>,
+    /// The committed offset is not by a task: someone moved it, to a place of which the store knows better.
+    pub by_hand: bool,
     /// First offset the log still keeps.
     pub low: Offset,
 }
@@ -59,6 +61,11 @@ pub struct Claim {
 pub enum Resume {
     /// At the committed offset, or where the settings say for a partition that has none.
     FromLog,
+    /// At the committed offset, which was moved over records that the store does not have.
+    Skip {
+        /// The first of them.
+        from: Offset,
+    },
     /// Finish the group `[start, intent.end]` first, exactly as announced.
     Redo {
         /// First offset of the group; differs from the committed one only if that was lost.

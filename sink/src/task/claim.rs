@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{Cancel, CommitEnd, Failing, Shared, TaskContext, commit};
 use crate::{
     config::{OnOffsetMismatch, Start},
-    intent::Intent,
+    intent::{DONE, Intent},
     retry::Backoff,
     sinks::{Claim, Resume, SinkError},
     status::Trouble,
@@ -72,13 +72,18 @@ pub(super) async fn claim(shared: &Shared, request: &Request) -> Result<Claimed,
     };
     let bounds = bounds(shared, request).await?;
     let claim = describe(shared, request, committed.as_ref(), bounds)?;
-    if let Some(refusal) = misfit(&claim, bounds) {
+    let mut refusal = misfit(&claim, bounds);
+    if let Some(refusal) = refusal.take_if(|_| !claim.by_hand) {
         return rebase(shared, request, &claim, bounds, refusal).await;
     }
     let sink = &shared.context.sink;
     let resume = patiently(shared, &request.cancel.soft, || sink.resume_from(&claim)).await?;
     if let Resume::Refuse { code, advice } = resume {
         return rebase(shared, request, &claim, bounds, Refusal { code, advice }).await;
+    }
+    // An offset that was moved outside the log does no harm where the store says how far it was.
+    if let (Resume::FromLog | Resume::Skip { .. }, Some(refusal)) = (&resume, refusal) {
+        return rebase(shared, request, &claim, bounds, refusal).await;
     }
     patiently(shared, &request.cancel.soft, || sink.adopt(&claim, false)).await?;
     position(shared, request, &claim, bounds, resume).await
@@ -118,6 +123,7 @@ fn describe(
         topic_id: request.topic_id.clone(),
         committed: committed.map(|c| c.offset),
         intent: intent.flatten(),
+        by_hand: committed.is_some_and(|c| c.metadata.is_empty()),
         low: bounds.low,
     })
 }
@@ -178,21 +184,52 @@ async fn position(
     bounds: Watermarks,
     resume: Resume,
 ) -> Result<Claimed, ClaimEnd> {
+    if let Some(trouble) = moved(claim, &resume) {
+        let TaskContext { number, settings, board, .. } = &shared.context;
+        let Trouble { code, advice } = &trouble;
+        warn!(connector = settings.name, code, advice, "The committed offset was moved by hand.");
+        board.trouble(*number, Some(trouble));
+    }
     match (resume, claim.committed) {
         (Resume::Done { end }, _) => start_at(shared, request, end + 1, bounds.high).await,
-        (Resume::Redo { start, intent }, committed) => {
-            if committed != Some(start) {
-                info!(part = %request.part, start, end = intent.end, "Offsets were lost; the store tells the last batch.");
+        (Resume::Redo { start, intent }, _) => {
+            if claim.intent.is_none() {
+                info!(part = %request.part, start, end = intent.end, "The store tells the last batch; it is finished first.");
                 let metadata = intent.to_string();
                 commit(shared, &request.part, request.epoch, start, metadata, &request.cancel).await?;
             }
             Ok(Claimed { committed: start, high: bounds.high, redo: Some(intent) })
         }
+        // From now on it is ours.
+        (_, Some(offset)) if claim.by_hand => start_at(shared, request, offset, bounds.high).await,
         (_, Some(offset)) => Ok(Claimed { committed: offset, high: bounds.high, redo: None }),
         (_, None) => {
             let offset = first_offset(shared, request, bounds).await?;
             start_at(shared, request, offset, bounds.high).await
         }
+    }
+}
+
+/// What people are told of an offset that someone moved: what is skipped, or that nothing is written twice.
+fn moved(claim: &Claim, resume: &Resume) -> Option<Trouble> {
+    let (part, to) = (&claim.part, claim.committed.filter(|_| claim.by_hand)?);
+    match resume {
+        Resume::Skip { from } => {
+            let advice = format!(
+                "The group's offset of {part} was set to {to} by hand, or by another program, and the lake has nothing from {from} on: what \
+                 stands between is skipped. If that was not meant, stop the connector and set the offset to {from}."
+            );
+            Some(Trouble { code: "OFFSET_MOVED_FORWARD", advice })
+        }
+        Resume::Redo { intent: Intent { end, .. }, .. } | Resume::Done { end } => {
+            let advice = format!(
+                "The group's offset of {part} was set to {to} by hand, or by another program, but the lake has everything up to {end}: the \
+                 connector goes on behind that, and writes nothing twice. To have it written again, give the \
+                 connector another topics.dir, then move the offset."
+            );
+            Some(Trouble { code: "OFFSET_MOVED_BACK", advice })
+        }
+        Resume::FromLog | Resume::Refuse { .. } => None,
     }
 }
 
@@ -210,7 +247,7 @@ async fn first_offset(shared: &Shared, request: &Request, bounds: Watermarks) ->
 }
 
 async fn start_at(shared: &Shared, request: &Request, offset: Offset, high: Offset) -> Result<Claimed, ClaimEnd> {
-    commit(shared, &request.part, request.epoch, offset, String::new(), &request.cancel).await?;
+    commit(shared, &request.part, request.epoch, offset, DONE.to_owned(), &request.cancel).await?;
     Ok(Claimed { committed: offset, high, redo: None })
 }
 
@@ -283,7 +320,7 @@ mod tests {
     fn claim(committed: Option<Offset>, end: Option<Offset>) -> Claim {
         let intent = end.map(|end| Intent { end, rows: 1, time_ms: 0, cfg: "0123456789abcdef".to_owned() });
         let part = TopicPartition::new("t", 0);
-        Claim { part, cluster_id: "c".into(), topic_id: None, committed, intent, low: 10 }
+        Claim { part, cluster_id: "c".into(), topic_id: None, committed, intent, by_hand: false, low: 10 }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     batch::Reason,
     crash_point,
-    intent::Intent,
+    intent::{DONE, Intent},
     memory::Share,
     sinks::{Group as OpenGroup, Sealed, SinkError, Written},
     status::Trouble,
@@ -94,7 +94,7 @@ async fn steps(shared: &Shared, job: &mut Job, content: Option<Box<dyn OpenGroup
     } else if let Some(intent) = &job.announced {
         check_redo(shared, job, intent, 0);
     }
-    commit(shared, &job.part, job.epoch, job.range.end + 1, String::new(), &job.cancel).await?;
+    commit(shared, &job.part, job.epoch, job.range.end + 1, DONE.to_owned(), &job.cancel).await?;
     Ok((rows, written))
 }
 

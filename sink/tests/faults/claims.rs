@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use forebay_broker::{Committed, Log};
-use forebay_sink::sinks::memory::MemoryStore;
+use forebay_sink::{intent::DONE, sinks::memory::MemoryStore};
 
 use super::{FAST, GROUP, part, pass, support::*};
 
@@ -43,7 +43,7 @@ async fn an_end_told_during_a_claim_does_not_end_a_redo() {
     let half = Arc::new(MemoryStore::default());
     let (key, (bytes, metadata)) = store.objects().into_iter().next().unwrap();
     half.plant(&key, bytes, metadata);
-    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 0, metadata: String::new() }));
+    log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 0, metadata: DONE.to_owned() }));
     world.send(records(10).collect()).await;
     let (_connector, faults) = world.start_faulty(FAST, &half);
     let adopted = async || log.committed(GROUP).await.unwrap()[&part()].metadata.contains("e=9;n=0;");

@@ -23,6 +23,7 @@ use forebay_broker::{Headers, Log, NewRecord, Record, TopicPartition, TopicSpec,
 use forebay_sink::{
     config::{ConnectorOptions, ConnectorSettings},
     connector::{Connector, Deps, clear_tmp},
+    intent::DONE,
     memory::MemoryBudget,
     metrics::SinkMetrics,
     sinks::{lake::LakeSink, memory::MemoryStore as MemoryLake},
@@ -157,7 +158,7 @@ impl World {
     pub async fn settled(&self, topic: &str) {
         eventually("all to be committed", async || {
             let committed = self.log.committed("connect-lake").await.unwrap();
-            self.lag("connect-lake", topic).await == 0 && committed.values().all(|c| c.metadata.is_empty())
+            self.lag("connect-lake", topic).await == 0 && committed.values().all(|c| c.metadata == DONE)
         })
         .await;
     }

@@ -184,11 +184,22 @@ impl Inner {
         Ok(Resume::Refuse { code: "INTENT_RECORDS_GONE", advice })
     }
 
-    /// Nothing is committed: what the store holds tells how far it was.
+    /// Nothing is committed, or something by hand: what the store holds tells how far it was. Its last group is finished
+    /// once more; those before it are complete.
     async fn recover(&self, claim: &Claim) -> Result<Resume, SinkError> {
         let keys = self.keys(&claim.part, None).await?;
         let last = keys::last_group(&claim.part, &keys);
-        let Some(last) = self.group(&last).await? else { return Ok(Resume::FromLog) };
+        let last = self.group(&last).await?;
+        let next = last.as_ref().map_or(claim.low, |last| last.end + 1);
+        match (last, claim.committed) {
+            (_, Some(committed)) if committed > next => Ok(Resume::Skip { from: next }),
+            (_, Some(committed)) if committed == next => Ok(Resume::FromLog),
+            (None, _) => Ok(Resume::FromLog),
+            (Some(last), _) => self.finish(claim, last).await,
+        }
+    }
+
+    async fn finish(&self, claim: &Claim, last: keys::Found) -> Result<Resume, SinkError> {
         let intent = Intent { end: last.end, rows: last.rows, time_ms: 0, cfg: last.cfg };
         self.redo(claim, last.start, intent).await
     }
@@ -226,6 +237,7 @@ impl Sink for LakeSink {
         self.0.tidy(&claim.part.topic);
         match (claim.committed, &claim.intent) {
             (None, _) => self.0.recover(claim).await,
+            (Some(_), None) if claim.by_hand => self.0.recover(claim).await,
             (Some(start), Some(intent)) => self.0.redo(claim, start, intent.clone()).await,
             (Some(_), None) => Ok(Resume::FromLog),
         }

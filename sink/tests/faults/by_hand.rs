@@ -1,0 +1,88 @@
+//! Offsets that someone moves with the tools of Kafka, which leave no metadata: nothing is written twice, and what is
+//! skipped is said.
+
+use std::sync::Arc;
+
+use forebay_broker::{Committed, sim::SimLog};
+use forebay_sink::{connector::Connector, sinks::memory::MemoryStore};
+
+use super::{FAST, GROUP, part, pass, support::*};
+
+/// Offsets 0 to 39 in batches of ten, of which the third has no file: all its records are dead letters.
+async fn delivered(seed: u64) -> (Arc<SimLog>, World, Arc<MemoryStore>) {
+    let (log, world, store) = simulated(seed).await;
+    world.topic("t", 1).await;
+    let connector = world.start_on(r#"{"batch":{"max_age_ms":300},"errors":{"max_rate":1}}"#, &store);
+    for batch in 0..4 {
+        let value = |n| if batch == 2 { "bad".into() } else { world.value(n) };
+        world.send((batch * 10..batch * 10 + 10).map(|n| world.record("t", 0, Some(value(n)))).collect()).await;
+        world.settled("t").await;
+    }
+    drop(connector);
+    pass(60).await;
+    assert_eq!(store.objects().len(), 3);
+    (log, world, store)
+}
+
+fn moved_to(log: &SimLog, offset: i64) {
+    log.overwrite_committed(GROUP, &part(), Some(Committed { offset, metadata: String::new() }));
+}
+
+fn told(connector: &Connector) -> Option<&'static str> {
+    connector.status().tasks.iter().find_map(|task| Some(task.trouble.as_ref()?.code))
+}
+
+#[tokio::test(start_paused = true)]
+async fn moved_back_nothing_is_written_twice() {
+    // To batches' starts, into batches, into the one without a file, to the last one.
+    for (seed, offset) in [0, 5, 10, 15, 20, 25, 30, 35].into_iter().enumerate() {
+        let (log, world, store) = delivered(seed as u64).await;
+        let before = store.objects();
+        moved_to(&log, offset);
+        let connector = world.start_on(FAST, &store);
+        world.settled("t").await;
+        assert_eq!(told(&connector), Some("OFFSET_MOVED_BACK"), "{offset}");
+        assert_eq!(store.objects(), before, "{offset}");
+        world.publish("t", 1, 40, 10).await;
+        world.settled("t").await;
+        world.audit_rows("t", read_store(&store)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn moved_back_to_records_that_are_gone() {
+    let (log, world, store) = delivered(20).await;
+    let before = store.objects();
+    log.raise_low(&part(), 35).unwrap();
+    moved_to(&log, 5);
+    // Even one who lets the connector begin anew at the earliest record has nothing written twice.
+    let connector = world.start_on(r#"{"on_offset_mismatch":"earliest","batch":{"max_age_ms":300}}"#, &store);
+    world.settled("t").await;
+    assert_eq!(told(&connector), Some("OFFSET_MOVED_BACK"));
+    assert_eq!(store.objects(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn moved_forward_what_is_skipped_is_said() {
+    let (log, world, store) = delivered(21).await;
+    world.publish("t", 1, 40, 10).await;
+    moved_to(&log, 45);
+    let connector = world.start_on(FAST, &store);
+    world.settled("t").await;
+    let status = connector.status();
+    let trouble = status.tasks.iter().find_map(|task| task.trouble.clone()).unwrap();
+    assert_eq!(trouble.code, "OFFSET_MOVED_FORWARD");
+    assert!(trouble.advice.contains("set to 45 by hand") && trouble.advice.contains("from 40 on"), "{trouble:?}");
+    assert_eq!(read_store(&store).len(), 30 + 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn moved_to_where_it_was_is_nothing_to_speak_of() {
+    let (log, world, store) = delivered(22).await;
+    moved_to(&log, 40);
+    let connector = world.start_on(FAST, &store);
+    world.publish("t", 1, 40, 10).await;
+    world.settled("t").await;
+    assert_eq!(told(&connector), None);
+    world.audit_rows("t", read_store(&store)).await;
+}
