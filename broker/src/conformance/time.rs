@@ -1,7 +1,7 @@
 //! Timestamps, seeks by time, retention.
 
 use super::*;
-use crate::{TimestampType, Watermarks, dead_letter};
+use crate::{LogError, TimestampType, Watermarks, dead_letter};
 
 /// A cluster's retention goes by the timestamps of records, and these are of 1970.
 const KEEP: (&str, &str) = ("retention.ms", "-1");
@@ -125,6 +125,19 @@ pub(super) async fn retention_by_bytes(subject: &mut dyn Subject) {
     let log = subject.log();
     let again = log.watermarks(&part).await.unwrap();
     assert!(again.low >= bounds.low && again.high == bounds.high, "{again:?}");
+
+    let (mut consumer, _) = subscribe_from_start(&log, &["t"]).await;
+    let error = loop {
+        match consumer.poll(500, PATIENCE).await {
+            Ok(Polled::Idle) => panic!("nobody says that the first records are gone"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    let LogError::OffsetOutOfRange { low, .. } = error else { panic!("{error}") };
+    consumer.seek(&part, low).unwrap();
+    let (records, end) = until_eof(&mut consumer).await;
+    assert_eq!((records.first().unwrap().offset, records.len() as i64, end), (low, end - low, 3_000));
 }
 
 pub(super) async fn retention_by_age(subject: &mut dyn Subject) {

@@ -267,10 +267,6 @@ impl Desk {
         parts.iter().for_each(|part| state.remove(part));
     }
 
-    pub(super) fn holds(&self, part: &TopicPartition) -> bool {
-        lock(&self.state).parts.contains_key(part)
-    }
-
     /// What librdkafka does not follow yet.
     pub(super) fn wishes(&self) -> Vec<Wish> {
         let state = lock(&self.state);
@@ -323,14 +319,28 @@ impl Desk {
         self.changed.notify_one();
     }
 
-    /// The position does not stand in the log.
+    /// librdkafka stopped reading a partition, at a position outside these bounds; perhaps not the one wished by now.
     pub(super) fn outside(&self, part: &TopicPartition, low: Offset, high: Offset) {
-        if let Some(held) = lock(&self.state).parts.get_mut(part)
-            && !held.stale
+        let mut state = lock(&self.state);
+        if let Some(held) = state.parts.get_mut(part)
+            && let (Some(position), false) = (held.position, held.stale)
         {
-            held.outside = Some((low, high));
+            if (low..=high).contains(&position) {
+                state.clear(part);
+            } else {
+                held.outside = Some((low, high));
+            }
         }
+        drop(state);
         self.changed.notify_one();
+    }
+
+    /// Makes all partitions be read again from where they are wanted, and tells where that is.
+    pub(super) fn read_again(&self) -> Vec<(TopicPartition, Offset)> {
+        let mut state = lock(&self.state);
+        let all: Vec<_> = state.parts.iter().map(|(part, held)| (part.clone(), held.position.unwrap_or(0))).collect();
+        all.iter().for_each(|(part, _)| state.clear(part));
+        all
     }
 
     pub(super) fn gone(&self) {

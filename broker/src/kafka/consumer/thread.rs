@@ -1,33 +1,32 @@
 //! The thread that serves librdkafka for one consumer: it polls, so that the member stays in its group, answers
-//! rebalances, and makes partitions follow what the desk wishes.
+//! rebalances (`rebalance.rs`), and makes partitions follow what the desk wishes.
+
+mod rebalance;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, Consumer, RebalanceProtocol},
-    error::RDKafkaErrorCode,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use tokio::runtime::Handle;
 use tracing::{debug, warn};
 
 use super::{
     super::{
-        admin::{Admin, committed_of},
-        client::{ASK_TIMEOUT, Context, refused, unavailable},
-        native::{Element, Event, Events},
+        admin::Admin,
+        client::{Context, refused, unavailable},
+        native::{Event, Events},
     },
     commit::Seat,
     desk::{Desk, Wish},
 };
-use crate::{Assigned, Committed, Epoch, GroupSpec, LogError, Polled, Revoke, TopicPartition, is_internal};
+use crate::{GroupSpec, LogError, Offset, TopicPartition, is_internal};
 
 /// Longest wait in librdkafka; wishes end it at once.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -35,7 +34,7 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const POLL_EVENTS: usize = 500;
 /// How often new topics are looked for. They join within 10 s.
 const LOOK_FOR_TOPICS: Duration = Duration::from_secs(3);
-/// For the bounds of a partition; asked again in the next round.
+/// For the bounds of a partition.
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two tries to make a partition follow, and two looks whether the owner has let go.
 const FOLLOW_AGAIN: Duration = Duration::from_millis(10);
@@ -44,11 +43,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// For a wish to be followed.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Numbers of assignments, over all consumers of the process.
-static EPOCHS: AtomicU64 = AtomicU64::new(1);
-
-/// Committed positions and identities of topics.
-type Known = (BTreeMap<TopicPartition, Committed>, BTreeMap<String, Arc<str>>);
+/// Different troubles told of in one membership.
+const MAX_SAID: usize = 100;
+/// Where a partition starts that nothing is committed for; it holds still there until the owner seeks.
+const FIRST: Offset = 0;
 
 pub(super) struct Service {
     native: Arc<BaseConsumer<Context>>,
@@ -59,8 +57,13 @@ pub(super) struct Service {
     runtime: Handle,
     subscribed: BTreeSet<String>,
     look_again: Instant,
-    /// Partitions whose position the log does not hold, until their bounds are known.
+    /// Partitions that librdkafka stopped reading, as it found their position outside the log: a seek does not wake them.
+    stopped: BTreeSet<TopicPartition>,
+    /// Those of them whose bounds are not known yet, and when to ask.
     outside: BTreeSet<TopicPartition>,
+    ask_bounds: Instant,
+    /// What was said of the cluster's refusals, so that each is said once.
+    said: BTreeSet<(Option<TopicPartition>, String)>,
 }
 
 impl Service {
@@ -72,9 +75,21 @@ impl Service {
         admin: Admin,
         spec: GroupSpec,
     ) -> Self {
-        let (runtime, look_again) = (Handle::current(), Instant::now());
-        let (subscribed, outside) = (BTreeSet::new(), BTreeSet::new());
-        Self { native, desk, seat, admin, spec, runtime, subscribed, look_again, outside }
+        let now = Instant::now();
+        Self {
+            native,
+            desk,
+            seat,
+            admin,
+            spec,
+            runtime: Handle::current(),
+            subscribed: BTreeSet::new(),
+            look_again: now,
+            stopped: BTreeSet::new(),
+            outside: BTreeSet::new(),
+            ask_bounds: now,
+            said: BTreeSet::new(),
+        }
     }
 
     /// Serves until the owner leaves, then leaves the group.
@@ -157,24 +172,26 @@ impl Service {
 
     /// Tells of positions outside the log, with the bounds. A topic that is gone has none; a rebalance tells of that.
     fn tell_outside(&mut self) {
-        for part in std::mem::take(&mut self.outside) {
-            if !self.desk.holds(&part) {
-                continue;
-            }
+        if self.outside.is_empty() || Instant::now() < self.ask_bounds {
+            return;
+        }
+        while let Some(part) = self.outside.pop_first() {
             match self.native.fetch_watermarks(&part.topic, part.partition, BOUNDS_TIMEOUT) {
                 Ok((low, high)) => self.desk.outside(&part, low, high),
                 Err(error) => {
                     debug!(%part, %error, "A partition has no bounds now.");
                     self.outside.insert(part);
+                    self.ask_bounds = Instant::now() + ASK_AGAIN;
+                    return;
                 }
             }
         }
     }
 
     /// Makes librdkafka do as wished. What fails is tried again in the next round.
-    fn follow(&self) {
+    fn follow(&mut self) {
         for wish in self.desk.wishes() {
-            match self.follow_one(&wish) {
+            match self.start_again(&wish).and_then(|()| self.follow_one(&wish)) {
                 Ok(()) => self.desk.followed(&wish),
                 // It is still about to start, or just being taken away.
                 Err(error) => {
@@ -185,15 +202,34 @@ impl Service {
         }
     }
 
-    fn follow_one(&self, wish: &Wish) -> Result<(), rdkafka::error::KafkaError> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&wish.part.topic, wish.part.partition);
+    /// Assigns a partition once more that librdkafka stopped reading.
+    fn start_again(&mut self, wish: &Wish) -> Result<(), KafkaError> {
+        let Some(offset) = wish.from else { return Ok(()) };
+        if !self.stopped.contains(&wish.part) {
+            return Ok(());
+        }
+        if matches!(self.native.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            self.native.incremental_unassign(&list(&[(&wish.part, offset)])?)?;
+            self.native.incremental_assign(&list(&[(&wish.part, offset)])?)?;
+            self.stopped.remove(&wish.part);
+        } else {
+            // An eager group knows assignments as a whole only: every partition starts again, where the desk wants it.
+            let all = self.desk.read_again();
+            let all: Vec<_> = all.iter().map(|(part, offset)| (part, *offset)).collect();
+            self.native.assign(&list(&all)?)?;
+            self.stopped.clear();
+        }
+        Ok(())
+    }
+
+    fn follow_one(&self, wish: &Wish) -> Result<(), KafkaError> {
+        let one = list(&[(&wish.part, FIRST)])?;
         match wish.from {
-            None => self.native.pause(&list),
+            None => self.native.pause(&one),
             Some(offset) => {
                 // In this order: what was fetched or failed before the seek is dropped by it; a resume after it could drop
                 // what came of the seek.
-                self.native.resume(&list)?;
+                self.native.resume(&one)?;
                 let at = rdkafka::Offset::Offset(offset);
                 self.native.seek(&wish.part.topic, wish.part.partition, at, SEEK_TIMEOUT)
             }
@@ -206,132 +242,35 @@ impl Service {
             Event::Assign(parts) => self.assign(parts)?,
             Event::Revoke(parts) => self.revoke(&parts)?,
             Event::PartitionFault(part, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.stopped.insert(part.clone());
                 self.outside.insert(part);
             }
-            Event::PartitionFault(part, code) => debug!(%part, %code, "A partition can't be read now."),
+            Event::PartitionFault(part, code) => self.say(Some(part), &refused(&(code, String::new()))),
             Event::Fault { code, fatal: true, why } => {
                 return Err(LogError::Unavailable(format!("the consumer can't go on ({code}): {why}")));
             }
             Event::Fault { code, why, .. } => match refused(&(code, why)) {
                 LogError::Invalid(why) => return Err(LogError::Invalid(why)),
-                why => debug!(%why, "The consumer has trouble with the cluster."),
+                why => self.say(None, &why),
             },
             Event::Record(_) | Event::Other => {}
         }
         Ok(())
     }
 
-    /// New partitions: what is committed for them, then they start, holding still.
-    fn assign(&mut self, parts: Vec<Element>) -> Result<(), LogError> {
-        let Some((committed, ids)) = self.what_is_known(&parts) else { return Ok(()) };
-        let mut list = TopicPartitionList::new();
-        let mut assigned = Vec::new();
-        for part in parts {
-            let part = TopicPartition { topic: part.topic, partition: part.partition };
-            let committed = committed.get(&part).cloned();
-            let start = committed.as_ref().map_or(rdkafka::Offset::Beginning, |at| rdkafka::Offset::Offset(at.offset));
-            list.add_partition_offset(&part.topic, part.partition, start).map_err(|error| unavailable(&error))?;
-            let epoch: Epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
-            let topic_id = ids.get(&*part.topic).cloned();
-            assigned.push(Assigned { part, epoch, topic_id, committed });
+    /// Tells of trouble with the cluster, once each: librdkafka goes on trying.
+    fn say(&mut self, part: Option<TopicPartition>, why: &LogError) {
+        if self.said.len() < MAX_SAID && self.said.insert((part.clone(), why.to_string())) {
+            let part = part.map_or_else(|| "all".to_owned(), |part| part.to_string());
+            warn!(part, group = self.spec.group, %why, "The consumer has trouble with the cluster, and goes on trying.");
         }
-        match self.native.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.native.incremental_assign(&list),
-            _ => self.native.assign(&list),
-        }
-        .and_then(|()| self.native.pause(&list))
-        .map_err(|error| unavailable(&error))?;
-        for news in &assigned {
-            self.seat.own(&news.part, news.epoch);
-        }
-        self.desk.assign(assigned);
-        Ok(())
     }
+}
 
-    /// What is committed for new partitions, and the identities of their topics: asked until the cluster answers, as
-    /// nothing can be read before. `None`: the owner left meanwhile.
-    fn what_is_known(&self, parts: &[Element]) -> Option<Known> {
-        loop {
-            let asked = self.committed(parts).and_then(|committed| Ok((committed, self.topic_ids(parts)?)));
-            match asked {
-                Ok(known) => return Some(known),
-                Err(_) if self.desk.is_leaving() => return None,
-                Err(why) => {
-                    warn!(%why, "New partitions wait: the cluster does not tell what is committed for them.");
-                    std::thread::sleep(ASK_AGAIN);
-                }
-            }
-        }
+fn list(parts: &[(&TopicPartition, Offset)]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (part, offset) in parts {
+        list.add_partition_offset(&part.topic, part.partition, rdkafka::Offset::Offset(*offset))?;
     }
-
-    fn committed(&self, parts: &[Element]) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
-        let mut list = TopicPartitionList::new();
-        for part in parts {
-            list.add_partition(&part.topic, part.partition);
-        }
-        if parts.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let answer = self.native.committed_offsets(list, ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
-        let element = |line: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Element {
-            topic: line.topic().into(),
-            partition: line.partition(),
-            offset: match line.offset() {
-                rdkafka::Offset::Offset(offset) => offset,
-                _ => -1,
-            },
-            metadata: line.metadata().to_owned(),
-            error: line.error().err().and_then(|error| error.rdkafka_error_code()),
-        };
-        let lines: Vec<Element> = answer.elements().iter().map(element).collect();
-        if let Some(code) = lines.iter().find_map(|line| line.error) {
-            return Err(refused(&(code, String::new())));
-        }
-        Ok(lines.into_iter().filter_map(committed_of).collect())
-    }
-
-    fn topic_ids(&self, parts: &[Element]) -> Result<BTreeMap<String, Arc<str>>, LogError> {
-        let names: BTreeSet<String> = parts.iter().map(|part| part.topic.to_string()).collect();
-        let infos = self.runtime.block_on(self.admin.infos(names.into_iter().collect()))?;
-        Ok(infos.into_iter().filter_map(|info| Some((info.name.to_string(), info.id?))).collect())
-    }
-
-    /// Partitions to give back: the owner finishes what it must, then nothing of them is committed any more.
-    fn revoke(&mut self, parts: &[Element]) -> Result<(), LogError> {
-        let parts: Vec<_> = parts
-            .iter()
-            .map(|part| TopicPartition { topic: Arc::clone(&part.topic), partition: part.partition })
-            .collect();
-        if parts.is_empty() {
-            return self.unassign(&parts);
-        }
-        self.desk.remove(&parts);
-        if self.native.assignment_lost() {
-            warn!(parts = parts.len(), "The group gave our partitions away.");
-            self.seat.disown(&parts);
-            self.desk.tell(Polled::Lost(parts.clone()));
-            return self.unassign(&parts);
-        }
-        let (revoke, done) = Revoke::new(parts.clone());
-        self.desk.tell(Polled::Revoke(revoke));
-        let timeout = self.spec.revoke_timeout;
-        let answered = self.runtime.block_on(async { tokio::time::timeout(timeout, done).await.is_ok() });
-        self.seat.disown(&parts);
-        if !answered {
-            self.desk.tell(Polled::Lost(parts.clone()));
-        }
-        self.unassign(&parts)
-    }
-
-    fn unassign(&self, parts: &[TopicPartition]) -> Result<(), LogError> {
-        let mut list = TopicPartitionList::new();
-        for part in parts {
-            list.add_partition(&part.topic, part.partition);
-        }
-        match self.native.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.native.incremental_unassign(&list),
-            _ => self.native.unassign(),
-        }
-        .map_err(|error| unavailable(&error))
-    }
+    Ok(list)
 }

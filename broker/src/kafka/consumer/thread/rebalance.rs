@@ -1,0 +1,155 @@
+//! Rebalances: the thread takes what the group gives, and gives back what it asks for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{Consumer, RebalanceProtocol},
+};
+use tracing::warn;
+
+use super::{
+    super::super::{
+        admin::committed_of,
+        client::{ASK_TIMEOUT, refused, unavailable},
+        native::Element,
+    },
+    ASK_AGAIN, FIRST, Service, list,
+};
+use crate::{Assigned, Committed, Epoch, LogError, Polled, Revoke, TopicPartition};
+
+/// Numbers of assignments, over all consumers of the process.
+static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+/// Committed positions and identities of topics.
+type Known = (BTreeMap<TopicPartition, Committed>, BTreeMap<String, Arc<str>>);
+
+impl Service {
+    /// New partitions: what is committed for them, then they start, holding still.
+    pub(super) fn assign(&mut self, parts: Vec<Element>) -> Result<(), LogError> {
+        let known = self.what_is_known(&parts);
+        let parts: Vec<_> = parts.into_iter().map(|part| TopicPartition::new(part.topic, part.partition)).collect();
+        let start = |part: &TopicPartition| {
+            // Never a word like "beginning": librdkafka would ask the cluster what it means, and an answer that comes after
+            // the owner's seek makes it ask again and undo the seek.
+            known.as_ref().and_then(|(committed, _)| committed.get(part)).map_or(FIRST, |at| at.offset)
+        };
+        let starts: Vec<_> = parts.iter().map(|part| (part, start(part))).collect();
+        let starts = list(&starts).map_err(|error| unavailable(&error))?;
+        // Always, also when the owner leaves: the group waits until what it gave us was taken.
+        match self.native.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.native.incremental_assign(&starts),
+            _ => self.native.assign(&starts),
+        }
+        .and_then(|()| self.native.pause(&starts))
+        .map_err(|error| unavailable(&error))?;
+        let Some((mut committed, ids)) = known else { return Ok(()) };
+        let mut assigned = Vec::new();
+        for part in parts {
+            let epoch: Epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
+            self.seat.own(&part, epoch);
+            self.forget(&part);
+            let (committed, topic_id) = (committed.remove(&part), ids.get(&*part.topic).cloned());
+            assigned.push(Assigned { part, epoch, topic_id, committed });
+        }
+        self.desk.assign(assigned);
+        Ok(())
+    }
+
+    fn forget(&mut self, part: &TopicPartition) {
+        self.stopped.remove(part);
+        self.outside.remove(part);
+    }
+
+    /// What is committed for new partitions, and the identities of their topics: asked until the cluster answers, as
+    /// nothing can be read before. `None`: the owner left meanwhile.
+    fn what_is_known(&self, parts: &[Element]) -> Option<Known> {
+        loop {
+            let asked = self.committed(parts).and_then(|committed| Ok((committed, self.topic_ids(parts)?)));
+            match asked {
+                Ok(known) => return Some(known),
+                Err(_) if self.desk.is_leaving() => return None,
+                Err(why) => {
+                    warn!(%why, "New partitions wait: the cluster does not tell what is committed for them.");
+                    std::thread::sleep(ASK_AGAIN);
+                }
+            }
+        }
+    }
+
+    fn committed(&self, parts: &[Element]) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        let mut list = TopicPartitionList::new();
+        for part in parts {
+            list.add_partition(&part.topic, part.partition);
+        }
+        if parts.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let answer = self.native.committed_offsets(list, ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
+        let element = |line: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Element {
+            topic: line.topic().into(),
+            partition: line.partition(),
+            offset: match line.offset() {
+                rdkafka::Offset::Offset(offset) => offset,
+                _ => -1,
+            },
+            metadata: line.metadata().to_owned(),
+            error: line.error().err().and_then(|error| error.rdkafka_error_code()),
+        };
+        let lines: Vec<Element> = answer.elements().iter().map(element).collect();
+        if let Some(code) = lines.iter().find_map(|line| line.error) {
+            return Err(refused(&(code, String::new())));
+        }
+        Ok(lines.into_iter().filter_map(committed_of).collect())
+    }
+
+    fn topic_ids(&self, parts: &[Element]) -> Result<BTreeMap<String, Arc<str>>, LogError> {
+        let names: BTreeSet<String> = parts.iter().map(|part| part.topic.to_string()).collect();
+        let infos = self.runtime.block_on(self.admin.infos(names.into_iter().collect()))?;
+        Ok(infos.into_iter().filter_map(|info| Some((info.name.to_string(), info.id?))).collect())
+    }
+
+    /// Partitions to give back: the owner finishes what it must, then nothing of them is committed any more.
+    pub(super) fn revoke(&mut self, parts: &[Element]) -> Result<(), LogError> {
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|part| TopicPartition { topic: Arc::clone(&part.topic), partition: part.partition })
+            .collect();
+        if parts.is_empty() {
+            return self.unassign(&parts);
+        }
+        self.desk.remove(&parts);
+        parts.iter().for_each(|part| self.forget(part));
+        if self.native.assignment_lost() {
+            warn!(parts = parts.len(), "The group gave our partitions away.");
+            self.seat.disown(&parts);
+            self.desk.tell(Polled::Lost(parts.clone()));
+            return self.unassign(&parts);
+        }
+        let (revoke, done) = Revoke::new(parts.clone());
+        self.desk.tell(Polled::Revoke(revoke));
+        let timeout = self.spec.revoke_timeout;
+        let answered = self.runtime.block_on(async { tokio::time::timeout(timeout, done).await.is_ok() });
+        self.seat.disown(&parts);
+        if !answered {
+            self.desk.tell(Polled::Lost(parts.clone()));
+        }
+        self.unassign(&parts)
+    }
+
+    fn unassign(&self, parts: &[TopicPartition]) -> Result<(), LogError> {
+        let parts: Vec<_> = parts.iter().map(|part| (part, FIRST)).collect();
+        list(&parts)
+            .and_then(|parts| match self.native.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => self.native.incremental_unassign(&parts),
+                _ => self.native.unassign(),
+            })
+            .map_err(|error| unavailable(&error))
+    }
+}
