@@ -158,21 +158,23 @@ fn collect(reader: &BaseConsumer<Context>, range: &Range) -> Result<Vec<Record>,
     let events = events.ok_or_else(|| LogError::Unavailable("the reader has no queue".to_owned()))?;
     let deadline = Instant::now() + ASK_TIMEOUT;
     let (mut records, mut bytes) = (Vec::new(), 0);
+    // librdkafka may fetch again what it has handed out, when it starts a partition once more on its own.
+    let mut next = range.from;
     while records.len() < range.max_records {
         let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
             return Err(LogError::Unavailable(format!("reading {} took too long", range.part)));
         };
         match events.poll(left.min(Duration::from_millis(100))) {
-            Some(Event::Record(record)) if record.part == range.part && record.offset >= range.from => {
+            Some(Event::Record(record)) if record.part == range.part && record.offset >= next => {
                 bytes += record.key.as_ref().map_or(0, bytes::Bytes::len)
                     + record.value.as_ref().map_or(0, bytes::Bytes::len)
                     + record.headers.bytes();
                 if bytes > range.max_bytes && !records.is_empty() {
                     break;
                 }
-                let last = record.offset + 1 >= range.high;
+                next = record.offset + 1;
                 records.push(record);
-                if last || bytes >= range.max_bytes {
+                if next >= range.high || bytes >= range.max_bytes {
                     break;
                 }
             }
