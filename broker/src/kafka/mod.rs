@@ -28,6 +28,7 @@ use tokio::{
 use tracing::debug;
 
 pub(crate) use self::client::check_passed_on;
+pub use self::topics::batch_advice;
 use self::{
     admin::{Admin, Found},
     client::{Cluster, Context, Reach, unavailable},
@@ -109,7 +110,7 @@ impl KafkaLog {
         })?;
         let most_bytes = producer.record_bytes.max(MIN_RECORD_BYTES);
         let inner = Arc::new(Inner {
-            topics: Topics::new(producer.record_bytes, most_bytes),
+            topics: Topics::new(producer.record_bytes, most_bytes, cluster.passed_on.clone()),
             producer: Producer::new(cluster.clone(), context, most_bytes)?,
             readers: Arc::new(Readers::new(cluster.clone())),
             cluster,

@@ -1,9 +1,11 @@
 //! What is known of topics on the way in: how many partitions, how large a record may be.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, RwLock},
 };
+
+use tracing::warn;
 
 use super::producer::{Placed, Plan};
 use crate::{
@@ -13,6 +15,23 @@ use crate::{
     sync::{read, write},
     topic,
 };
+
+/// librdkafka's default of `batch.size`.
+const BATCH_BYTES: usize = 1_000_000;
+
+/// What to do about a topic that may refuse whole batches, each record of which it would take; `None`: it takes them all.
+/// Nothing can be done about a refused batch: what stands behind it may be stored already, and would be overtaken.
+pub fn batch_advice(info: &TopicInfo, librdkafka: &BTreeMap<String, String>) -> Option<String> {
+    let limit: usize = info.config.get("max.message.bytes")?.parse().ok()?;
+    let batch = librdkafka.get("batch.size").and_then(|bytes| bytes.parse().ok()).unwrap_or(BATCH_BYTES);
+    (limit < batch).then(|| {
+        format!(
+            "topic {} takes at most {limit} bytes (max.message.bytes), and batches of up to {batch} are sent, which it \
+             refuses as a whole: set broker.librdkafka: {{batch.size: {limit}}}, or raise the topic's max.message.bytes",
+            info.name
+        )
+    })
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -27,12 +46,14 @@ pub(super) struct Topics {
     sticky: Sticky,
     record_bytes: usize,
     most_bytes: usize,
+    librdkafka: BTreeMap<String, String>,
 }
 
 impl Topics {
-    /// `record_bytes`: the limit where a topic has none; `most_bytes`: what the client sends at most.
-    pub fn new(record_bytes: usize, most_bytes: usize) -> Self {
-        Self { known: RwLock::default(), sticky: Sticky::default(), record_bytes, most_bytes }
+    /// `record_bytes`: the limit where a topic has none; `most_bytes`: what the client sends at most; `librdkafka`: what is
+    /// passed on to it.
+    pub fn new(record_bytes: usize, most_bytes: usize, librdkafka: BTreeMap<String, String>) -> Self {
+        Self { known: RwLock::default(), sticky: Sticky::default(), record_bytes, most_bytes, librdkafka }
     }
 
     /// Notes topics as they are now.
@@ -41,7 +62,12 @@ impl Topics {
         for info in infos {
             let limit = info.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
             let max_record_bytes = limit.unwrap_or(self.record_bytes).min(self.most_bytes);
-            known.insert(Arc::clone(&info.name), Known { partitions: info.partitions, max_record_bytes });
+            let was = known.insert(Arc::clone(&info.name), Known { partitions: info.partitions, max_record_bytes });
+            if was.is_none_or(|was| was.max_record_bytes != max_record_bytes)
+                && let Some(advice) = batch_advice(info, &self.librdkafka)
+            {
+                warn!(topic = &*info.name, advice, "Batches for a topic may be larger than it takes.");
+            }
         }
     }
 

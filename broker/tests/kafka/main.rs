@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: a failed expectation is the result")]
 
 mod fatal;
+mod sizes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

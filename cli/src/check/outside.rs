@@ -6,6 +6,7 @@ use forebay_avro::registry::{Registry, RegistryStore};
 use forebay_broker::{
     Log, TopicInfo,
     dead_letter::topic::{TIMESTAMP_TYPE, can_be, counts_from_failure},
+    kafka::batch_advice,
 };
 
 use super::{ANSWER_WITHIN, Findings, Place, SchemaFile, count, within};
@@ -81,6 +82,8 @@ struct Held {
     partitions: i32,
     /// The log would keep dead letters in it by the age of their events.
     keeps_by_event: bool,
+    /// What to do about its size limit.
+    batches: Option<String>,
 }
 
 /// Topics by name, if the log can tell; says where the log is.
@@ -92,12 +95,13 @@ async fn held_topics(
     let found = match log {
         Source::New => return Some(BTreeMap::new()),
         Source::Away => return None,
-        Source::Ours(log) => within(ANSWER_WITHIN, "the log", told(&**log)).await,
+        Source::Ours(log) => within(ANSWER_WITHIN, "the log", told(&**log, config)).await,
         Source::Theirs(client) => {
             let topics = topics::all(client).await.map_err(|failure| failure.text);
             // Only an embedded log is in another process, and that keeps records by when they were stored.
-            let held =
-                |topic: topics::Topic| (topic.name, Held { partitions: topic.partitions, keeps_by_event: false });
+            let held = |topic: topics::Topic| {
+                (topic.name, Held { partitions: topic.partitions, keeps_by_event: false, batches: None })
+            };
             let topics = topics.map(|all| all.into_iter().map(held).collect::<BTreeMap<_, _>>());
             topics.map(|topics| ("the running process answers for it".to_owned(), topics))
         }
@@ -115,7 +119,7 @@ async fn held_topics(
     }
 }
 
-async fn told(log: &dyn Log) -> Result<(String, BTreeMap<String, Held>), String> {
+async fn told(log: &dyn Log, config: &Config) -> Result<(String, BTreeMap<String, Held>), String> {
     let brokers = log.brokers().await.map_err(|error| error.to_string())?;
     let topics = log.topics().await.map_err(|error| error.to_string())?;
     let cluster = log.cluster_id();
@@ -123,9 +127,12 @@ async fn told(log: &dyn Log) -> Result<(String, BTreeMap<String, Held>), String>
         [] => format!("log {cluster}"),
         brokers => format!("cluster {cluster}, {}: {}", count(brokers.len(), "broker"), brokers.join(", ")),
     };
-    // Without brokers it is an embedded log.
-    let keeps_by_event = |topic: &TopicInfo| !brokers.is_empty() && !counts_from_failure(topic);
-    let held = |topic: &TopicInfo| Held { partitions: topic.partitions, keeps_by_event: keeps_by_event(topic) };
+    let held = |topic: &TopicInfo| {
+        // Without brokers it is an embedded log.
+        let keeps_by_event = !brokers.is_empty() && !counts_from_failure(topic);
+        let batches = (!brokers.is_empty()).then(|| batch_advice(topic, &config.broker.librdkafka.0)).flatten();
+        Held { partitions: topic.partitions, keeps_by_event, batches }
+    };
     Ok((says, topics.iter().map(|topic| (topic.name.to_string(), held(topic))).collect()))
 }
 
@@ -146,6 +153,9 @@ fn partitions(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Fi
             (Some(has), Some(_)) => Ok(format!("it has {has}, as configured")),
         };
         findings.add(format!("topics.{name}.partitions"), found);
+        if let Some(advice) = there.get(name).and_then(|held| held.batches.as_ref()) {
+            findings.add(format!("topics.{name}.batches"), Ok(format!("WARNING: {advice}")));
+        }
     }
 }
 
@@ -234,7 +244,7 @@ mod tests {
     #[test]
     fn a_topic_that_loses_dead_letters_early_is_told_of() {
         let there: BTreeMap<_, _> = [("events.dlq", false), ("a-dlq", true), ("b-dlq", false), ("flights", true)]
-            .map(|(name, keeps_by_event)| (name.to_owned(), Held { partitions: 6, keeps_by_event }))
+            .map(|(name, keeps_by_event)| (name.to_owned(), Held { partitions: 6, keeps_by_event, batches: None }))
             .into();
         assert_eq!(dead_letters("events.dlq", &there), "events.dlq is there, with 6 partitions");
         let says = dead_letters("{topic}-dlq", &there);

@@ -20,6 +20,9 @@ use super::super::{
 };
 use crate::{ProduceError, QueueUsage, Receipt, Receipts};
 
+/// Bytes that a batch of one record takes over its payload, generously.
+const FRAME_BYTES: u32 = 1_024;
+
 /// Records that wait for their receipts, and how many may.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -124,6 +127,11 @@ impl Slot {
         Self { request: Arc::clone(request), index: small(index), bytes: small(bytes), max: small(max) }
     }
 
+    /// The record would be taken in a batch of its own.
+    fn fits_alone(&self) -> bool {
+        self.bytes.saturating_add(FRAME_BYTES) <= self.max
+    }
+
     /// The record is over its topic's limit.
     pub fn too_large(&self) -> ProduceError {
         ProduceError::TooLarge { bytes: self.bytes as usize, max: self.max as usize }
@@ -179,6 +187,12 @@ fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> Produ
             ProduceError::UnknownTopic(message.topic().to_owned())
         }
         Some(code @ Code::TopicAuthorizationFailed) => ProduceError::Denied(not_allowed(&code.to_string())),
+        Some(Code::MessageSizeTooLarge) if slot.fits_alone() => ProduceError::Unavailable(format!(
+            "the cluster refused a batch of several records as over max.message.bytes of topic {0}, {1}: set \
+             broker.librdkafka: {{batch.size: {1}}}",
+            message.topic(),
+            slot.max
+        )),
         Some(Code::MessageSizeTooLarge) => slot.too_large(),
         Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
             ProduceError::Invalid(code.to_string())
