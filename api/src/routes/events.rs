@@ -102,8 +102,8 @@ pub(super) fn event_key(parts: &Parts) -> Option<&[u8]> {
 
 /// Publish one event
 ///
-/// It is checked against the topic's schema, appended to the log and fsynced; then it is answered. If no answer comes,
-/// send it again with the same `event_id`.
+/// It is checked against the topic's schema and stored: fsynced by the embedded log, or acknowledged by all in-sync
+/// replicas of a Kafka cluster; then it is answered. If no answer comes, send it again with the same `event_id`.
 #[utoipa::path(
     post, path = "/api/v1/events/{topic}", operation_id = "publish", tag = "events",
     params(
@@ -116,7 +116,7 @@ pub(super) fn event_key(parts: &Parts) -> Option<&[u8]> {
         description = "One event; `Content-Encoding` may be `gzip` or `zstd`."
     ),
     responses(
-        (status = 200, description = "It is stored: fsynced in the log.", body = EventResponse),
+        (status = 200, description = "It is stored.", body = EventResponse),
         (status = 202, description = "It breaks its schema, and is stored as a dead letter, as asked.", body = EventResponse),
         OfPublish,
     )

@@ -428,6 +428,5 @@ mod tests {
         );
         assert_eq!(Reason::parse("NOT_NULL"), Some(Reason::NotNull));
         assert_eq!(Reason::parse("not_null"), None);
-        assert_eq!((Reason::SchemaNotFound.max_tries(), Reason::NotNull.max_tries()), (5, 1));
     }
 }

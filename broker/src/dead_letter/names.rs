@@ -170,13 +170,3 @@ words! {
         ValidationFailed = "VALIDATION_FAILED",
     }
 }
-
-impl Reason {
-    /// How often a record is tried before this reason is final.
-    pub fn max_tries(self) -> u32 {
-        match self {
-            Self::SchemaNotFound | Self::RejectedByDestination => 5,
-            _ => 1,
-        }
-    }
-}

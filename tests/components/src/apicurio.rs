@@ -19,7 +19,7 @@ const API: &str = "/apis/ccompat/v7";
 pub struct Apicurio {
     /// Base URL of its Confluent-compatible API: a client's `schema.registry.url`.
     pub url: String,
-    own: Option<(Process, TempDir)>,
+    _own: Option<(Process, TempDir)>,
 }
 
 impl Apicurio {
@@ -29,7 +29,7 @@ impl Apicurio {
     /// It isn't installed, or it does not start.
     pub fn start() -> Result<Self, Unavailable> {
         if let Ok(url) = std::env::var("FOREBAY_TEST_REGISTRY") {
-            return Ok(Self { url: url.trim_end_matches('/').to_owned(), own: None });
+            return Ok(Self { url: url.trim_end_matches('/').to_owned(), _own: None });
         }
         let java = install::part("bin/java")?;
         let jar = install::part("apicurio/quarkus-run.jar")?;
@@ -57,11 +57,6 @@ impl Apicurio {
         process.wait_until(READY, |_| {
             http::request("GET", &address, &subjects, "").is_ok_and(|answer| answer.status == 200)
         })?;
-        Ok(Self { url: format!("http://{address}{API}"), own: Some((process, home)) })
-    }
-
-    /// Whether it was started here, so that it is empty and nobody else uses it.
-    pub fn is_own(&self) -> bool {
-        self.own.is_some()
+        Ok(Self { url: format!("http://{address}{API}"), _own: Some((process, home)) })
     }
 }
