@@ -25,6 +25,8 @@ struct State {
     away: bool,
     lose_replies: u32,
     puts: u64,
+    throttled: u64,
+    throttle: Option<u64>,
     delay: Duration,
 }
 
@@ -53,6 +55,16 @@ impl MemoryStore {
         self.state().delay = delay;
     }
 
+    /// One put in so many is refused, whatever it puts.
+    pub fn throttle(&self, one_in: u64) {
+        self.state().throttle = Some(one_in);
+    }
+
+    /// Puts refused so.
+    pub fn throttled(&self) -> u64 {
+        self.state().throttled
+    }
+
     /// All objects by key.
     pub fn objects(&self) -> BTreeMap<String, (Bytes, Metadata)> {
         self.state().objects.clone()
@@ -70,6 +82,10 @@ impl MemoryStore {
         state.puts += 1;
         if state.away {
             return Err(SinkError::retry("the store is away"));
+        }
+        if state.throttle.is_some_and(|one_in| state.puts.is_multiple_of(one_in)) {
+            state.throttled += 1;
+            return Err(SinkError::retry("slow down"));
         }
         let put = match state.objects.get(key) {
             Some((_, theirs)) => Put::Exists((!theirs.is_empty()).then(|| theirs.clone())),

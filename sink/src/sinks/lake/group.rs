@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,7 +13,7 @@ use forebay_broker::{
     Offset,
     dead_letter::{Reason, Stage},
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::{
     super::{
@@ -26,6 +29,8 @@ use crate::{crash_point, dlq::Rejection, formats::parquet::ParquetFile};
 const MAX_SCHEMAS: usize = 4;
 /// Files written at once, after the first.
 const UPLOADS: usize = 8;
+/// After so many failures a pass over the files begins no further ones: the store is away, or wants to be left alone.
+const MAX_FAILURES: usize = 8;
 
 const COMPONENT: &str = "forebay.sink.lake";
 
@@ -178,6 +183,7 @@ impl Group for LakeGroup {
                 key: key(&self.spec.part, &id.0, self.spec.start, id.1),
                 content: file.finish(&footer)?,
                 metadata,
+                done: AtomicBool::new(false),
             };
             if self.anchor.as_ref() == Some(&id) {
                 sealed.objects.insert(0, object);
@@ -200,10 +206,40 @@ struct Object {
     key: String,
     content: Content,
     metadata: Metadata,
+    /// It is in the store: a later pass leaves it alone.
+    done: AtomicBool,
 }
 
 impl SealedLake {
     async fn put(&self, object: &Object, is_anchor: bool) -> Result<(), SinkError> {
+        if !object.done.load(Ordering::Acquire) {
+            self.put_now(object, is_anchor).await?;
+            object.done.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// One pass over all but the anchor. What is under way is finished even if others fail.
+    async fn put_others(&self, others: &[Object]) -> Result<(), SinkError> {
+        let failures = AtomicUsize::new(0);
+        let puts: Vec<_> = others.iter().map(|object| self.put_unless(&failures, object)).collect();
+        let ends: Vec<_> = stream::iter(puts).buffer_unordered(UPLOADS).collect().await;
+        let errors = ends.into_iter().filter_map(Result::err);
+        // What no retry mends is told first.
+        errors.min_by_key(|error| matches!(error, SinkError::Retry { .. })).map_or(Ok(()), Err)
+    }
+
+    /// Puts a file, unless too many failed in this pass.
+    async fn put_unless(&self, failures: &AtomicUsize, object: &Object) -> Result<(), SinkError> {
+        if failures.load(Ordering::Relaxed) >= MAX_FAILURES {
+            return Ok(());
+        }
+        let put = self.put(object, false).await;
+        failures.fetch_add(usize::from(put.is_err()), Ordering::Relaxed);
+        put
+    }
+
+    async fn put_now(&self, object: &Object, is_anchor: bool) -> Result<(), SinkError> {
         crash_point!("s3.before_put");
         let put = self.store.put_if_absent(&object.key, &object.content, &object.metadata).await?;
         crash_point!("s3.after_put");
@@ -253,8 +289,7 @@ impl Sealed for SealedLake {
         if !others.is_empty() {
             crash_point!("s3.between_files");
         }
-        let puts: Vec<_> = others.iter().map(|object| self.put(object, false)).collect();
-        stream::iter(puts).buffer_unordered(UPLOADS).try_collect::<Vec<()>>().await?;
+        self.put_others(others).await?;
         Ok(Written { file_bytes: self.objects.iter().map(|object| object.content.len()).collect() })
     }
 }
