@@ -21,7 +21,7 @@ use crate::{
     retry::Backoff,
     sinks::{Sink, SinkError, dir::DirStore, lake::LakeSink, s3::S3Store, store::ObjectStore},
     status::{Board, ConnectorStatus, State, Trouble},
-    task::{End, TaskContext},
+    task::{End, Ended, TaskContext},
 };
 
 /// What a connector needs of the process around it.
@@ -201,7 +201,7 @@ pub fn clear_tmp(dir: &std::path::Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// So often in a row the watchdog may restart a task before it counts as failed.
+/// So often in a row, without a batch committed in between, the watchdog may restart a task before it counts as failed.
 const MAX_STUCK: u32 = 2;
 
 /// Runs one task until the connector stops: restarts it after faults that pass, waits for a person after others.
@@ -211,11 +211,14 @@ async fn supervise(context: TaskContext) {
     let mut wanted = context.wanted.subscribe();
     loop {
         let started = Instant::now();
-        let end = crate::task::run(&context).await;
+        let Ended { why, got_on } = crate::task::run(&context).await;
+        if got_on {
+            stuck = 0;
+        }
         if started.elapsed() > Duration::from_secs(60) {
             backoff.reset();
         }
-        let trouble = match end {
+        let trouble = match why {
             End::Stopped => break,
             End::Failed(trouble) => trouble,
             End::Stuck(trouble) if stuck >= MAX_STUCK => trouble,

@@ -7,10 +7,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -26,6 +23,7 @@ use tracing::{info, warn};
 use self::{
     claim::{ClaimEnd, Claimed},
     flush::Flushed,
+    outage::{Failing, Outage, Outages},
     partition::Partition,
     rebalance::PendingRevoke,
 };
@@ -44,6 +42,7 @@ use crate::{
 mod claim;
 mod flush;
 mod intake;
+mod outage;
 mod partition;
 mod rebalance;
 mod watchdog;
@@ -74,18 +73,25 @@ pub(crate) enum End {
     Stopped,
     /// A person must act.
     Failed(Trouble),
-    /// No progress for long: start again, the third time a person must act.
+    /// No progress for long: start again, the third time in a row a person must act.
     Stuck(Trouble),
     /// A fault of the log that may pass.
     Restart(String),
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub why: End,
+    /// It has committed a batch.
+    pub got_on: bool,
 }
 
 /// What runs beside the loop shares this with it.
 struct Shared {
     context: TaskContext,
     committer: Arc<dyn Committer>,
-    /// Calls to the destination that are between two tries.
-    failing: AtomicUsize,
+    outages: Arc<Outages>,
 }
 
 /// How to stop what runs beside the loop.
@@ -102,7 +108,7 @@ enum Event {
     Claimed { part: TopicPartition, epoch: Epoch, result: Result<Claimed, ClaimEnd> },
     Flushed { part: TopicPartition, epoch: Epoch, flushed: Flushed },
     Schema(u32),
-    Highs(Vec<(TopicPartition, Offset)>),
+    Highs { highs: Vec<(TopicPartition, Offset)>, fault: Option<LogError> },
 }
 
 type Running = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>;
@@ -117,14 +123,19 @@ struct Task {
     wanted: watch::Receiver<Wanted>,
     mode: Mode,
     throttled: bool,
-    highs_due: Instant,
+    watch_due: Instant,
+    /// The log was asked for its high watermarks and has not answered yet.
+    asking_highs: bool,
+    highs_failing: Option<Failing>,
     poll_backoff: Backoff,
+    poll_failing: Option<Failing>,
     poll_after: Instant,
     stuck_told: bool,
+    got_on: bool,
 }
 
 /// Runs a task to its end.
-pub(crate) async fn run(context: &TaskContext) -> End {
+pub(crate) async fn run(context: &TaskContext) -> Ended {
     let settings = &context.settings;
     let spec = GroupSpec {
         group: settings.group(),
@@ -135,9 +146,10 @@ pub(crate) async fn run(context: &TaskContext) -> End {
     };
     let consumer = match context.deps.log.subscribe(spec).await {
         Ok(consumer) => consumer,
-        Err(error) => return log_fault(&error),
+        Err(error) => return Ended { why: log_fault(&error), got_on: false },
     };
-    let shared = Shared { context: context.clone(), committer: consumer.committer(), failing: AtomicUsize::new(0) };
+    let outages = Outages::of(context);
+    let shared = Shared { context: context.clone(), committer: consumer.committer(), outages };
     let now = Instant::now();
     let mut task = Task {
         shared: Arc::new(shared),
@@ -149,19 +161,24 @@ pub(crate) async fn run(context: &TaskContext) -> End {
         wanted: context.wanted.subscribe(),
         mode: Mode::Run,
         throttled: false,
-        highs_due: now,
+        watch_due: now,
+        asking_highs: false,
+        highs_failing: None,
         poll_backoff: Backoff::default(),
+        poll_failing: None,
         poll_after: now,
         stuck_told: false,
+        got_on: false,
     };
     task.show_state();
-    let end = loop {
+    let why = loop {
         if let Err(end) = task.turn().await {
             break end;
         }
     };
+    let got_on = task.got_on;
     task.leave().await;
-    end
+    Ended { why, got_on }
 }
 
 impl Task {
@@ -185,14 +202,16 @@ impl Task {
     fn polled(&mut self, polled: Result<Polled, LogError>) -> Result<(), End> {
         let polled = match polled {
             Ok(polled) => polled,
-            Err(LogError::Unavailable(why)) => {
-                warn!(connector = self.name(), why, "The log is away; the task waits for it.");
+            Err(error @ (LogError::Unavailable(_) | LogError::Denied(_))) => {
+                warn!(connector = self.name(), %error, "The log gives no records; the task waits for it.");
+                self.shared.outages.tell(&mut self.poll_failing, &Outage::log(&error));
                 self.poll_after = Instant::now() + self.poll_backoff.next(None);
                 return Ok(());
             }
             Err(error) => return Err(log_fault(&error)),
         };
         self.poll_backoff.reset();
+        self.poll_failing = None;
         match polled {
             Polled::Records { epoch, records } => {
                 crash_point!("consume.polled");
@@ -225,8 +244,8 @@ impl Task {
                 }
                 Ok(())
             }
-            Event::Highs(highs) => {
-                self.saw_highs(highs);
+            Event::Highs { highs, fault } => {
+                self.saw_highs(highs, fault.as_ref());
                 Ok(())
             }
         }
@@ -259,11 +278,8 @@ impl Task {
 
     fn show_state(&self) {
         let TaskContext { number, settings, board, deps, .. } = &self.shared.context;
-        let (state, trouble) = match self.mode {
-            Mode::Run | Mode::Stop => (State::Running, None),
-            Mode::Pause => (State::Paused, self.wanted.borrow().trouble.clone()),
-        };
-        board.task(*number, state, trouble);
+        let state = if self.mode == Mode::Pause { State::Paused } else { State::Running };
+        board.task(*number, state, self.shared.outages.trouble());
         deps.metrics.task_states(&settings.name, board.states().into_iter());
     }
 
@@ -289,6 +305,7 @@ impl Task {
     async fn leave(self) {
         let Self { consumer, shared, parts, running, .. } = self;
         drop(running);
+        shared.outages.close();
         let TaskContext { number, board, .. } = &shared.context;
         for part in parts.keys() {
             board.forget(*number, part);
@@ -332,6 +349,7 @@ async fn commit(
 ) -> Result<(), CommitEnd> {
     let committed = Committed { offset, metadata };
     let mut backoff = Backoff::default();
+    let mut failing = None;
     loop {
         crash_point!("commit.before");
         let mut call = shared.committer.commit(part, epoch, &committed);
@@ -347,31 +365,11 @@ async fn commit(
             Err(CommitError::Fenced) => return Err(CommitEnd::Fenced),
             Err(error) => error,
         };
-        let name = shared.context.settings.name.as_str();
-        shared.context.deps.metrics.retries.with_label_values(&[name, "commit"]).inc();
-        warn!(connector = name, %part, %why, "A commit is sent again.");
+        warn!(connector = shared.context.settings.name, %part, %why, "A commit is sent again.");
+        shared.outages.tell(&mut failing, &Outage::commit(part, &why));
         tokio::select! {
             () = cancel.hard.cancelled() => return Err(CommitEnd::GaveUp),
             () = tokio::time::sleep(backoff.next(None)) => {}
-        }
-    }
-}
-
-/// Counts a call to the destination as failing while it lives.
-struct Failing<'a>(&'a Shared);
-
-impl<'a> Failing<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.failing.fetch_add(1, Ordering::Relaxed);
-        Self(shared)
-    }
-}
-
-impl Drop for Failing<'_> {
-    fn drop(&mut self) {
-        if self.0.failing.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let TaskContext { number, board, wanted, .. } = &self.0.context;
-            board.trouble(*number, wanted.borrow().trouble.clone());
         }
     }
 }

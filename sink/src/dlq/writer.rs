@@ -10,7 +10,12 @@ use tracing::warn;
 
 use super::Rejection;
 use crate::{
-    config::ConnectorSettings, connector::Deps, crash_point, metrics::SinkMetrics, retry::Backoff, status::Trouble,
+    config::ConnectorSettings,
+    connector::Deps,
+    crash_point,
+    metrics::SinkMetrics,
+    retry::{self, Backoff},
+    status::Trouble,
 };
 
 /// Dead letters handed to the log at once.
@@ -56,16 +61,28 @@ impl DlqWriter {
         topic::can_be(topic, &self.topic)
     }
 
-    /// Sends all and returns when each has its receipt. While the log can't take them it tries on. An error needs a
-    /// person.
-    pub async fn send(&self, task: usize, topic_id: Option<Arc<str>>, letters: Vec<Rejected>) -> Result<(), Trouble> {
+    /// Sends all and returns when each has its receipt. While the log can't take them it tries on, for ever; `failed`
+    /// hears why after every try. An error needs a person.
+    pub async fn send(
+        &self,
+        task: usize,
+        topic_id: Option<Arc<str>>,
+        letters: Vec<Rejected>,
+        mut failed: impl FnMut(&str) + Send,
+    ) -> Result<(), Trouble> {
         for chunk in chunks(&letters) {
-            self.send_chunk(task, topic_id.as_ref(), chunk).await?;
+            self.send_chunk(task, topic_id.as_ref(), chunk, &mut failed).await?;
         }
         Ok(())
     }
 
-    async fn send_chunk(&self, task: usize, topic_id: Option<&Arc<str>>, chunk: &[Rejected]) -> Result<(), Trouble> {
+    async fn send_chunk(
+        &self,
+        task: usize,
+        topic_id: Option<&Arc<str>>,
+        chunk: &[Rejected],
+        failed: &mut (impl FnMut(&str) + Send),
+    ) -> Result<(), Trouble> {
         let mut open: Vec<&Rejected> = chunk.iter().collect();
         let mut limit = usize::MAX;
         let mut backoff = Backoff::default();
@@ -82,8 +99,15 @@ impl DlqWriter {
                 }
                 Err(error) => Some(error),
             };
-            if let Some(error) = error {
-                self.recover(error, &mut limit, &mut backoff, chunk.len()).await?;
+            let Some(error) = error else { continue };
+            if let Some(why) = self.recover(error, &mut limit).await? {
+                failed(&why);
+                let delay = backoff.next(None);
+                if backoff.failures() == 1 || backoff.failures().is_multiple_of(10) {
+                    let (connector, waiting) = (&*self.connector, chunk.len());
+                    warn!(connector, waiting, why, "Dead letters can't be written now; their partition waits.");
+                }
+                tokio::time::sleep(delay).await;
             }
         }
         Ok(())
@@ -108,34 +132,28 @@ impl DlqWriter {
         last
     }
 
-    /// Waits or mends after a failure; the caller tries again.
-    async fn recover(
-        &self,
-        error: ProduceError,
-        limit: &mut usize,
-        backoff: &mut Backoff,
-        waiting: usize,
-    ) -> Result<(), Trouble> {
+    /// Mends what a failure was for, or tells what to wait for; the caller tries again.
+    async fn recover(&self, error: ProduceError, limit: &mut usize) -> Result<Option<String>, Trouble> {
         match error {
             ProduceError::TooLarge { max, .. } if max < *limit => {
                 *limit = max;
-                return Ok(());
+                Ok(None)
             }
-            ProduceError::TooLarge { bytes, max } => return Err(too_large(&format!("{bytes} bytes"), max)),
+            ProduceError::TooLarge { bytes, max } => Err(too_large(&format!("{bytes} bytes"), max)),
             ProduceError::Invalid(why) => {
                 let advice = format!("The log refuses dead letters: {why}. Check the setting dlq.topic.");
-                return Err(Trouble { code: "DLQ_REFUSED", advice });
+                Err(Trouble { code: "DLQ_REFUSED", advice })
             }
-            ProduceError::UnknownTopic(name) if topic::ensure(&*self.log, &name).await.is_ok() => return Ok(()),
-            _ => {}
+            ProduceError::UnknownTopic(name) => match topic::ensure(&*self.log, &name).await {
+                Ok(()) => {
+                    // Until all of a cluster know it.
+                    tokio::time::sleep(retry::FIRST).await;
+                    Ok(None)
+                }
+                Err(why) => Ok(Some(format!("the topic {name:?} can't be made: {why}"))),
+            },
+            error => Ok(Some(error.to_string())),
         }
-        let delay = backoff.next(None);
-        self.metrics.retries.with_label_values(&[&*self.connector, "dlq"]).inc();
-        if backoff.failures() == 1 || backoff.failures().is_multiple_of(10) {
-            warn!(connector = &*self.connector, waiting, "Dead letters can't be written now; their partition waits.");
-        }
-        tokio::time::sleep(delay).await;
-        Ok(())
     }
 
     fn record(

@@ -2,11 +2,14 @@
 
 use std::{future::Future, sync::Arc};
 
-use forebay_broker::{Committed, Epoch, LogError, Offset, TopicPartition, Watermarks};
+use forebay_broker::{Committed, Epoch, Offset, TopicPartition, Watermarks};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Cancel, CommitEnd, Failing, Shared, TaskContext, commit};
+use super::{
+    Cancel, CommitEnd, Shared, TaskContext, commit,
+    outage::{Outage, Refused},
+};
 use crate::{
     config::{OnOffsetMismatch, Start},
     intent::{DONE, Intent},
@@ -97,14 +100,12 @@ pub(super) async fn committed(
 ) -> Result<Option<Committed>, Halt> {
     let TaskContext { settings, deps, .. } = &shared.context;
     let group = settings.group();
-    let ask = || async { deps.log.committed(&group).await.map_err(|error| as_destination(&error)) };
-    Ok(patiently(shared, stop, ask).await?.remove(part))
+    Ok(patiently(shared, stop, || deps.log.committed(&group)).await?.remove(part))
 }
 
 async fn bounds(shared: &Shared, request: &Request) -> Result<Watermarks, Halt> {
     let log = &shared.context.deps.log;
-    let ask = || async { log.watermarks(&request.part).await.map_err(|error| as_destination(&error)) };
-    patiently(shared, &request.cancel.soft, ask).await
+    patiently(shared, &request.cancel.soft, || log.watermarks(&request.part)).await
 }
 
 fn describe(
@@ -240,7 +241,7 @@ async fn first_offset(shared: &Shared, request: &Request, bounds: Watermarks) ->
         Start::Latest => Ok(bounds.high),
         Start::Timestamp(ms) => {
             let log = &shared.context.deps.log;
-            let ask = || async { log.offset_for_time(&request.part, ms).await.map_err(|error| as_destination(&error)) };
+            let ask = || log.offset_for_time(&request.part, ms);
             Ok(patiently(shared, &request.cancel.soft, ask).await?.unwrap_or(bounds.high))
         }
     }
@@ -259,13 +260,12 @@ pub(super) enum Halt {
     Error(SinkError),
 }
 
-/// Calls until it works; a destination that is away is waited for, for ever. Shows the trouble meanwhile.
-pub(super) async fn patiently<T, F: Future<Output = Result<T, SinkError>>>(
+/// Calls until it works; a destination or log that is away is waited for, for ever. Shows the trouble meanwhile.
+pub(super) async fn patiently<T, E: Into<Refused>, F: Future<Output = Result<T, E>>>(
     shared: &Shared,
     stop: &CancellationToken,
     mut call: impl FnMut() -> F,
 ) -> Result<T, Halt> {
-    let TaskContext { number, settings, deps, board, .. } = &shared.context;
     let mut backoff = Backoff::default();
     let mut failing = None;
     loop {
@@ -274,34 +274,22 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T, SinkError>>>(
             () = stop.cancelled() => return Err(Halt::Cancelled),
             result = call() => result,
         };
-        let (why, after) = match result {
+        let outage = match result.map_err(Into::into) {
             Ok(value) => return Ok(value),
-            Err(SinkError::Retry { why, after }) => (why, after),
-            Err(error) => return Err(Halt::Error(error)),
+            Err(Refused::ForNow(outage)) => outage,
+            Err(Refused::ForGood(error)) => return Err(Halt::Error(error)),
         };
-        failing.get_or_insert_with(|| Failing::new(shared));
-        let delay = backoff.next(after);
+        let delay = backoff.next(outage.after);
         if backoff.failures() == 1 || backoff.failures().is_multiple_of(10) {
-            warn!(
-                connector = settings.name,
-                why,
-                failures = backoff.failures(),
-                "The destination is away; the task waits for it."
-            );
+            let Outage { code, why, .. } = &outage;
+            let (connector, failures) = (&shared.context.settings.name, backoff.failures());
+            warn!(connector, code, why, failures, "What the task needs is away; the task waits for it.");
         }
-        deps.metrics.retries.with_label_values(&[settings.name.as_str(), "destination"]).inc();
-        board.trouble(*number, Some(Trouble { code: "DESTINATION_DOWN", advice: why }));
+        shared.outages.tell(&mut failing, &outage);
         tokio::select! {
             () = stop.cancelled() => return Err(Halt::Cancelled),
             () = tokio::time::sleep(delay) => {}
         }
-    }
-}
-
-fn as_destination(error: &LogError) -> SinkError {
-    match error {
-        LogError::Fatal(why) => SinkError::stop("LOG_BROKEN", format!("{why}. Restart the process.")),
-        other => SinkError::retry(other.to_string()),
     }
 }
 

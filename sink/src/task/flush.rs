@@ -51,6 +51,8 @@ pub(super) enum Outcome {
     Fenced,
     /// Claim again, and read again from the committed offset.
     ReadAgain(String),
+    /// Its files could not be closed, for want of disk space or the like: the same.
+    Spoiled(String),
     Failed(Trouble),
 }
 
@@ -67,7 +69,7 @@ impl From<Halt> for Outcome {
     fn from(halt: Halt) -> Self {
         match halt {
             Halt::Cancelled => Self::Abandoned,
-            Halt::Error(SinkError::Retry { why, .. }) => Self::ReadAgain(why),
+            Halt::Error(SinkError::Retry { why, .. }) => Self::Spoiled(why),
             Halt::Error(error) => Self::Failed(trouble(error)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use forebay_avro::registry::RegistryError;
 use forebay_broker::{
     Epoch, Record, TopicPartition,
     dead_letter::{Reason as DlqReason, Stage},
@@ -16,6 +17,7 @@ use super::{
     claim::trouble,
     flush::{Job, flush},
     judge_rate,
+    outage::Outage,
     partition::{MAX_LETTER_CALLS, OpenGroup, Partition, Reading},
 };
 use crate::{
@@ -156,13 +158,13 @@ impl Task {
     fn hold(&mut self, part: &TopicPartition, why: &str, after: Option<std::time::Duration>) -> Result<(), End> {
         let name = self.name().to_owned();
         let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
+        self.shared.outages.tell(&mut partition.failing, &Outage::spill(why));
         let delay = partition.backoff.next(after);
         let Some(reading) = partition.reading_mut() else { return Ok(()) };
         reading.rewind();
         reading.hold = Some(Instant::now() + delay);
         let start = reading.mark.start();
         warn!(connector = name, %part, why, delay_ms = delay.as_millis(), "Rows can't be encoded now; they will be read again.");
-        self.count_retry();
         self.consumer.seek(part, start).map_err(|error| End::Restart(error.to_string()))
     }
 
@@ -176,11 +178,14 @@ impl Task {
         if fail {
             letters.truncate(1);
         }
-        let (dlq, board, number) = (Arc::clone(dlq), Arc::clone(board), *number);
+        let (dlq, board, outages) = (Arc::clone(dlq), Arc::clone(board), Arc::clone(&self.shared.outages));
+        let number = *number;
         let bad = letters.first().filter(|_| fail).map(|letter| bad_record(&letter.record, &letter.why));
         let call = async move {
             let count = letters.len() as u64;
-            dlq.send(number, topic_id, letters).await?;
+            let mut failing = None;
+            let failed = |why: &str| outages.tell(&mut failing, &Outage::dead_letters(why));
+            dlq.send(number, topic_id, letters, failed).await?;
             board.dead_letters(count);
             bad.map_or(Ok(()), Err)
         };
@@ -215,14 +220,9 @@ impl Task {
         }
         let shared = Arc::clone(&self.shared);
         self.running.push(Box::pin(async move {
-            let TaskContext { number, settings, deps, board, converter, .. } = &shared.context;
             let mut failing = None;
-            let failed = |error: &forebay_avro::registry::RegistryError| {
-                failing.get_or_insert_with(|| super::Failing::new(&shared));
-                deps.metrics.retries.with_label_values(&[settings.name.as_str(), "registry"]).inc();
-                board.trouble(*number, Some(Trouble { code: "REGISTRY_DOWN", advice: error.to_string() }));
-            };
-            converter.look_up(id, failed).await;
+            let failed = |error: &RegistryError| shared.outages.tell(&mut failing, &Outage::registry(error));
+            shared.context.converter.look_up(id, failed).await;
             Event::Schema(id)
         }));
     }

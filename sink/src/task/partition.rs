@@ -6,7 +6,7 @@ use forebay_broker::{Epoch, Offset, Record};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Cancel;
+use super::{Cancel, outage::Failing};
 use crate::{
     batch::{Open, RedoState},
     intent::Intent,
@@ -29,6 +29,8 @@ pub(super) struct Partition {
     /// What the consumer was told.
     pub paused: bool,
     pub backoff: Backoff,
+    /// Its rows can't be encoded, since the last commit.
+    pub failing: Option<Failing>,
     /// Position in the log, as last claimed or committed.
     pub committed: Offset,
     pub high: Offset,
@@ -87,6 +89,7 @@ impl Partition {
             revoking: false,
             paused: false,
             backoff: Backoff::default(),
+            failing: None,
             committed: 0,
             high: 0,
             progress: Instant::now(),

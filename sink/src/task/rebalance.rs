@@ -10,6 +10,7 @@ use super::{
     Cancel, End, Event, Task, TaskContext,
     claim::{ClaimEnd, Claimed, Request, claim},
     flush::{Flushed, Outcome},
+    outage::Outage,
     partition::{Partition, Phase, Reading},
 };
 use crate::crash_point;
@@ -89,6 +90,7 @@ impl Task {
 
     pub(super) fn flushed(&mut self, part: &TopicPartition, epoch: Epoch, flushed: Flushed) -> Result<(), End> {
         let Flushed { range, reason, outcome } = flushed;
+        let shared = Arc::clone(&self.shared);
         let Some(partition) = self.current(part, epoch) else { return Ok(()) };
         let Phase::Reading(reading) = &mut partition.phase else { return Ok(()) };
         reading.flush = None;
@@ -100,6 +102,8 @@ impl Task {
                 partition.committed = reading.mark.committed();
                 partition.progress = Instant::now();
                 partition.backoff.reset();
+                partition.failing = None;
+                self.got_on = true;
                 self.count(part, reason, rows, &files.file_bytes);
                 Ok(())
             }
@@ -110,13 +114,21 @@ impl Task {
                 Ok(())
             }
             Outcome::ReadAgain(why) => {
-                let delay = partition.backoff.next(None);
-                partition.phase = Phase::Waiting(Instant::now() + delay);
-                warn!(connector = self.name(), %part, why, "The partition is read again from its committed offset.");
-                self.count_retry();
+                self.read_again(part, &why);
+                Ok(())
+            }
+            Outcome::Spoiled(why) => {
+                shared.outages.tell(&mut partition.failing, &Outage::spill(&why));
+                self.read_again(part, &why);
                 Ok(())
             }
         }
+    }
+
+    fn read_again(&mut self, part: &TopicPartition, why: &str) {
+        let Some(partition) = self.parts.get_mut(part) else { return };
+        partition.phase = Phase::Waiting(Instant::now() + partition.backoff.next(None));
+        warn!(connector = self.name(), %part, why, "The partition is read again from its committed offset.");
     }
 
     /// Stops intake at once; what was read and not announced is dropped, for its next owner to read again.

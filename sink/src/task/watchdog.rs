@@ -6,11 +6,11 @@ use forebay_broker::{LogError, Offset, TopicPartition};
 use tokio::time::{Duration, Instant};
 use tracing::error;
 
-use super::{End, Event, Mode, Task, TaskContext, partition::Partition};
+use super::{End, Event, Mode, Task, TaskContext, outage::Outage, partition::Partition};
 use crate::{batch::Reason, memory::Pressure, status::Trouble};
 
-/// How often the log is asked for its high watermarks.
-const HIGHS_EVERY: Duration = Duration::from_secs(1);
+/// How often the task looks at itself, and asks the log for its high watermarks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 impl Task {
     /// Over the budget nothing is read, until it is well below again.
@@ -48,25 +48,39 @@ impl Task {
     /// Asks for high watermarks when it is time, and sees whether partitions with lag get on.
     pub(super) fn watch(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        if now < self.highs_due {
+        if now < self.watch_due {
             return Ok(());
         }
-        self.highs_due = now + HIGHS_EVERY;
+        self.watch_due = now + WATCH_EVERY;
+        self.ask_highs();
+        self.show_age(now);
+        self.find_stuck(now)
+    }
+
+    /// One question at a time: a log that is slow or away must not gather them.
+    fn ask_highs(&mut self) {
+        if std::mem::replace(&mut self.asking_highs, true) {
+            return;
+        }
         let parts: Vec<TopicPartition> =
             self.parts.iter().filter(|(_, p)| p.reading().is_some()).map(|(n, _)| n.clone()).collect();
         let shared = Arc::clone(&self.shared);
         self.running.push(Box::pin(async move {
             let mut highs = Vec::with_capacity(parts.len());
+            let mut fault = None;
             for part in parts {
-                // A log that is away shows in the poll.
-                if let Ok(bounds) = shared.context.deps.log.watermarks(&part).await {
-                    highs.push((part, bounds.high));
+                match shared.context.deps.log.watermarks(&part).await {
+                    Ok(bounds) => highs.push((part, bounds.high)),
+                    // A topic that is gone is the group's to tell.
+                    Err(LogError::UnknownTopic(_)) => {}
+                    Err(error) => {
+                        fault = Some(error);
+                        break;
+                    }
                 }
             }
-            Event::Highs(highs)
+            Event::Highs { highs, fault }
         }));
-        self.show_age(now);
-        self.find_stuck(now)
     }
 
     fn show_age(&self, now: Instant) {
@@ -77,8 +91,7 @@ impl Task {
 
     fn find_stuck(&mut self, now: Instant) -> Result<(), End> {
         let limit = self.shared.context.settings.stuck_after;
-        let failing = self.shared.failing.load(std::sync::atomic::Ordering::Relaxed) > 0;
-        if failing || self.mode != Mode::Run {
+        if self.shared.outages.last() || self.mode != Mode::Run {
             for partition in self.parts.values_mut() {
                 partition.progress = now;
             }
@@ -107,7 +120,12 @@ impl Task {
         Ok(())
     }
 
-    pub(super) fn saw_highs(&mut self, highs: Vec<(TopicPartition, Offset)>) {
+    pub(super) fn saw_highs(&mut self, highs: Vec<(TopicPartition, Offset)>, fault: Option<&LogError>) {
+        self.asking_highs = false;
+        match fault {
+            Some(error) => self.shared.outages.tell(&mut self.highs_failing, &Outage::log(error)),
+            None => self.highs_failing = None,
+        }
         for (part, high) in highs {
             if let Some(partition) = self.parts.get_mut(&part) {
                 partition.high = partition.high.max(high);
@@ -126,12 +144,6 @@ impl Task {
         board.partition(*number, part, committed, Some(partition.high));
         let labels = [&settings.group(), deps.metrics.topic(&part.topic), &part.partition.to_string()];
         deps.metrics.lag.with_label_values(&labels).set(partition.high.max(committed) - committed);
-    }
-
-    /// One more failure of the destination's class.
-    pub(super) fn count_retry(&self) {
-        let TaskContext { settings, deps, .. } = &self.shared.context;
-        deps.metrics.retries.with_label_values(&[settings.name.as_str(), "destination"]).inc();
     }
 
     /// A batch is in the store and committed.

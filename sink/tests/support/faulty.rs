@@ -11,17 +11,24 @@ use std::{
 
 use forebay_broker::Offset;
 use forebay_sink::sinks::{Added, Claim, Group, GroupSpec, Resume, Row, Sealed, Sink, SinkError, lake::LakeSink};
+use tokio::time::Instant;
 
 #[derive(Default)]
 pub struct Faults {
     seals: AtomicU32,
     claims_take: Mutex<Duration>,
+    full_until: Mutex<Option<Instant>>,
 }
 
 impl Faults {
     /// So many groups can't be closed, for want of disk space say.
     pub fn fail_seals(&self, count: u32) {
         self.seals.store(count, Ordering::SeqCst);
+    }
+
+    /// No row can be encoded for so long.
+    pub fn disk_full(&self, time: Duration) {
+        *self.full_until.lock().unwrap() = Some(Instant::now() + time);
     }
 
     /// True once every such failure has happened.
@@ -75,6 +82,9 @@ struct FaultyGroup {
 
 impl Group for FaultyGroup {
     fn add(&mut self, rows: &[Row]) -> Result<Added, SinkError> {
+        if self.faults.full_until.lock().unwrap().is_some_and(|until| Instant::now() < until) {
+            return Err(full());
+        }
         self.group.add(rows)
     }
     fn is_full_for(&self, schema_ids: &BTreeSet<u32>) -> bool {
@@ -95,8 +105,12 @@ impl Group for FaultyGroup {
     fn seal(self: Box<Self>, end: Offset) -> Result<Box<dyn Sealed>, SinkError> {
         let less = |left: u32| left.checked_sub(1);
         if self.faults.seals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
-            return Err(SinkError::Retry { why: "no space left on device".to_owned(), after: None });
+            return Err(full());
         }
         self.group.seal(end)
     }
+}
+
+fn full() -> SinkError {
+    SinkError::Retry { why: "no space left on device".to_owned(), after: None }
 }

@@ -34,6 +34,7 @@ use self::faulty::{Faults, FaultySink};
 
 pub mod bucket;
 pub mod faulty;
+pub mod slow;
 
 pub const SCHEMA: &str = r#"{"type":"record","name":"Reading","fields":[
     {"name":"id","type":"long"},{"name":"name","type":"string"},{"name":"note","type":["null","string"],"default":null}]}"#;
