@@ -40,13 +40,21 @@ const OURS: &[(&str, &str)] = &[
     ("enable.partition.eof", "batches end by it"),
     ("allow.auto.create.topics", "topics are created on purpose"),
     ("log.queue", "log lines go where the others go"),
+    ("delivery.report.only.error", "a receipt is what a publisher's 2xx stands on"),
+    ("group.instance.id", "members of a group would share one name, and push each other out"),
+    ("statistics.interval.ms", "nobody reads librdkafka's statistics: metrics are served at /metrics"),
 ];
+/// The two names of how long librdkafka tries to send a record, where 0 means for ever.
+const SEND_TIMEOUTS: &[&str] = &["message.timeout.ms", "delivery.timeout.ms"];
 
 /// Refuses what may not be set, and what librdkafka does not know.
 pub(crate) fn check_passed_on(options: &BTreeMap<String, String>) -> Result<(), (String, String)> {
     for (name, value) in options {
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
             return Err((name.clone(), format!("can't be set: {why}")));
+        }
+        if SEND_TIMEOUTS.contains(&name.as_str()) && value.trim().parse() == Ok(0) {
+            return Err((name.clone(), "0 means for ever: publishers would never hear of their events".to_owned()));
         }
         let mut config = ClientConfig::new();
         config.set(name, value);
@@ -241,6 +249,9 @@ mod tests {
         assert_eq!(check("compression.type", "zstd"), Ok(()));
         let why = |name, value| check(name, value).unwrap_err().1;
         assert!(why("acks", "1").contains("in-sync"));
+        assert!(why("group.instance.id", "me").contains("push each other out"));
+        assert!(why("message.timeout.ms", "0").contains("for ever"));
+        assert_eq!(check("message.timeout.ms", "5000"), Ok(()));
         assert!(why("no.such.option", "1").contains("No such configuration property"));
         assert!(why("socket.keepalive.enable", "perhaps").contains("librdkafka refuses it"));
     }

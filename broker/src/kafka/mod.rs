@@ -203,6 +203,8 @@ async fn look_after(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(LOOK_AFTER).await;
         let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
+        inner.admin.drain();
+        inner.readers.drain();
         if inner.reach.away().is_some() && inner.admin.ping(LOOK_AFTER).await.is_ok() {
             inner.reach.found();
         }

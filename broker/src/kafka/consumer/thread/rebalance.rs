@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -26,6 +27,9 @@ use crate::{Assigned, Committed, Epoch, LogError, Polled, Revoke, TopicPartition
 
 /// Numbers of assignments, over all consumers of the process.
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+/// How long a topic that was assigned may be unknown to the brokers; longer, and it is being deleted.
+const TOPICS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Committed positions and identities of topics.
 type Known = (BTreeMap<TopicPartition, Committed>, BTreeMap<String, Arc<str>>);
@@ -70,8 +74,10 @@ impl Service {
     /// What is committed for new partitions, and the identities of their topics: asked until the cluster answers, as
     /// nothing can be read before. `None`: the owner left meanwhile.
     fn what_is_known(&self, parts: &[Element]) -> Option<Known> {
+        let patience = Instant::now() + TOPICS_PATIENCE;
         loop {
-            let asked = self.committed(parts).and_then(|committed| Ok((committed, self.topic_ids(parts)?)));
+            let all_topics = Instant::now() < patience;
+            let asked = self.committed(parts).and_then(|committed| Ok((committed, self.topic_ids(parts, all_topics)?)));
             match asked {
                 Ok(known) => return Some(known),
                 Err(_) if self.desk.is_leaving() => return None,
@@ -109,10 +115,19 @@ impl Service {
         Ok(lines.into_iter().filter_map(committed_of).collect())
     }
 
-    fn topic_ids(&self, parts: &[Element]) -> Result<BTreeMap<String, Arc<str>>, LogError> {
+    /// `all`: a topic that the asked broker does not know is an error; it may have heard of it last.
+    fn topic_ids(&self, parts: &[Element], all: bool) -> Result<BTreeMap<String, Arc<str>>, LogError> {
         let names: BTreeSet<String> = parts.iter().map(|part| part.topic.to_string()).collect();
-        let infos = self.runtime.block_on(self.admin.infos(names.into_iter().collect()))?;
-        Ok(infos.into_iter().filter_map(|info| Some((info.name.to_string(), info.id?))).collect())
+        let found = self.runtime.block_on(self.admin.look_up(names.iter().cloned().collect()))?;
+        if let Some((_, why)) = found.hidden.into_iter().next() {
+            return Err(why);
+        }
+        let ids: BTreeMap<String, Option<Arc<str>>> =
+            found.infos.into_iter().map(|info| (info.name.to_string(), info.id)).collect();
+        if let Some(missing) = names.iter().find(|name| all && !ids.contains_key(*name)) {
+            return Err(LogError::UnknownTopic(missing.clone()));
+        }
+        Ok(ids.into_iter().filter_map(|(name, id)| Some((name, id?))).collect())
     }
 
     /// Partitions to give back: the owner finishes what it must, then nothing of them is committed any more.
