@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use forebay_broker::{
-    Log, TopicPartition,
+    Log, NewRecord, TopicPartition,
     config::{BrokerOptions, ProducerOptions},
 };
 use forebay_components::{Apicurio, Kafka, S3, require};
@@ -184,4 +184,55 @@ async fn a_broker_killed_under_load_loses_no_acknowledged_event() -> Result<()> 
     worker.terminate().await?;
     service.terminate().await?;
     world.audit(told).await
+}
+
+/// Someone adds partitions to a topic while a sink runs: it takes them up within 10 s, and delivers what comes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_are_delivered() -> Result<()> {
+    let kafka = require!(Kafka::single(), Ok(()));
+    let s3 = require!(S3::start(), Ok(()));
+    let registry = require!(Apicurio::start(), Ok(()));
+    let world = World::new(&kafka, &s3, &registry)?;
+    let mut service = world.service().await?;
+    let mut worker = Role::start(world.path(), "sink", "sink-0")?;
+    let producers = world.producers();
+    let log = world.log().await?;
+    let first = async {
+        loop {
+            for partition in 0..4 {
+                if let Some(record) = log.read(&TopicPartition::new(TOPIC, partition), 0, 1, 1).await?.pop() {
+                    return anyhow::Ok(record);
+                }
+            }
+        }
+    };
+    let some = tokio::time::timeout(Duration::from_secs(30), first).await.context("nothing was produced")??;
+    stop(producers).await?;
+    world.delivered(std::slice::from_ref(&worker)).await?;
+    log.grow_topic(TOPIC, 7).await?;
+    let record = NewRecord {
+        topic: TOPIC.into(),
+        partition: Some(6),
+        key: some.key,
+        value: some.value,
+        headers: some.headers,
+        timestamp_ms: None,
+    };
+    let receipts = log.produce(vec![record])?.await;
+    ensure!(receipts.iter().all(Result::is_ok), "{receipts:?}");
+    let added = TopicPartition::new(TOPIC, 6);
+    let taken_up = async {
+        while !log.committed("connect-lake").await?.contains_key(&added) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    let taken_up = tokio::time::timeout(Duration::from_secs(10), taken_up).await;
+    taken_up.with_context(|| format!("not taken up within 10 s\n{}", worker.log_end()))??;
+    world.delivered(std::slice::from_ref(&worker)).await?;
+    worker.terminate().await?;
+    service.terminate().await?;
+    let files = lake::files(&world.lake.join(TOPIC).join("partition=6"))?;
+    ensure!(files.len() == 1, "{files:?}");
+    Ok(())
 }
