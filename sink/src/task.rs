@@ -303,8 +303,10 @@ impl Task {
 
     /// Leaves the group. What runs beside the loop is dropped: a commit in flight may still count, and is right.
     async fn leave(self) {
-        let Self { consumer, shared, parts, running, .. } = self;
+        let Self { consumer, shared, parts, running, revokes, .. } = self;
         drop(running);
+        // Nothing runs for them any more, and the group waits for them.
+        drop(revokes);
         shared.outages.close();
         let TaskContext { number, board, .. } = &shared.context;
         for part in parts.keys() {

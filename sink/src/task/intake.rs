@@ -18,7 +18,7 @@ use super::{
     flush::{Job, flush},
     judge_rate,
     outage::Outage,
-    partition::{MAX_LETTER_CALLS, OpenGroup, Partition, Reading},
+    partition::{MAX_LETTER_CALLS, OpenGroup, Partition, Reading, size},
 };
 use crate::{
     batch::{Demand, Open, Reason, due},
@@ -165,7 +165,8 @@ impl Task {
         reading.hold = Some(Instant::now() + delay);
         let start = reading.mark.start();
         warn!(connector = name, %part, why, delay_ms = delay.as_millis(), "Rows can't be encoded now; they will be read again.");
-        self.consumer.seek(part, start).map_err(|error| End::Restart(error.to_string()))
+        let answer = self.consumer.seek(part, start);
+        self.steered(part, answer)
     }
 
     fn send_letters(&mut self, part: &TopicPartition, mut letters: Vec<Rejected>) {
@@ -338,11 +339,6 @@ fn bad_record(record: &Record, why: &Rejection) -> Trouble {
         record.part, record.offset, why.reason, why.message
     );
     Trouble { code: "BAD_RECORD", advice }
-}
-
-fn size(record: &Record) -> usize {
-    let bytes = |b: &Option<bytes::Bytes>| b.as_ref().map_or(0, bytes::Bytes::len);
-    bytes(&record.key) + bytes(&record.value) + record.headers.bytes() + 128
 }
 
 /// Takes records until a chunk is full, or something must happen before the next one.

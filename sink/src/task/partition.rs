@@ -223,3 +223,9 @@ impl Reading {
         Some(if behind || ended { RedoState::Complete } else { RedoState::Reading })
     }
 }
+
+/// What a record that waits takes of memory, about.
+pub(super) fn size(record: &Record) -> usize {
+    let bytes = |b: &Option<bytes::Bytes>| b.as_ref().map_or(0, bytes::Bytes::len);
+    bytes(&record.key) + bytes(&record.value) + record.headers.bytes() + 128
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_broker::{Assigned, Epoch, Revoke, TopicPartition};
+use forebay_broker::{Assigned, Epoch, LogError, Revoke, TopicPartition};
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -71,7 +71,8 @@ impl Task {
                 partition.progress = Instant::now();
                 let TaskContext { number, board, .. } = &self.shared.context;
                 board.partition(*number, part, committed, Some(high));
-                self.consumer.seek(part, committed).map_err(|error| End::Restart(error.to_string()))
+                let answer = self.consumer.seek(part, committed);
+                self.steered(part, answer)
             }
             Err(ClaimEnd::Fenced | ClaimEnd::Abandoned) => Ok(()),
             Err(ClaimEnd::Failed(trouble)) => Err(End::Failed(trouble)),
@@ -142,6 +143,22 @@ impl Task {
         }
         let deadline = Instant::now() + self.shared.context.settings.revoke_timeout;
         self.revokes.push(PendingRevoke { revoke, deadline });
+    }
+
+    /// What the consumer says to a seek, a pause or a resume. A partition that is not ours any more is let go as if it
+    /// was revoked: the group's word about it is on its way, and the others go on.
+    pub(super) fn steered(&mut self, part: &TopicPartition, answer: Result<(), LogError>) -> Result<(), End> {
+        match answer {
+            Ok(()) => Ok(()),
+            Err(LogError::Invalid(why)) => {
+                info!(connector = self.name(), %part, why, "A partition is taken away already; the task lets go of it.");
+                if let Some(partition) = self.parts.get_mut(part) {
+                    partition.revoke();
+                }
+                Ok(())
+            }
+            Err(error) => Err(End::Restart(error.to_string())),
+        }
     }
 
     /// Gives back what nothing runs for any more.

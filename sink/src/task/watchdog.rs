@@ -24,23 +24,18 @@ impl Task {
 
     /// Pauses what can't be taken in now, resumes what can. A redo is never held up: it must reach its end.
     pub(super) fn steer_consumer(&mut self, names: &[TopicPartition]) -> Result<(), End> {
-        let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for name in names {
             let Some(partition) = self.parts.get_mut(name) else { continue };
             let Some(reading) = partition.reading() else { continue };
             let full = self.throttled && reading.redo.is_none();
             let wanted = full || reading.is_held() || self.mode != Mode::Run || !reading.waiting.is_empty();
-            if wanted != partition.paused {
-                partition.paused = wanted;
-                if wanted { &mut pause } else { &mut resume }.push(name.clone());
+            if wanted == partition.paused {
+                continue;
             }
-        }
-        let restart = |error: LogError| End::Restart(error.to_string());
-        if !pause.is_empty() {
-            self.consumer.pause(&pause).map_err(restart)?;
-        }
-        if !resume.is_empty() {
-            self.consumer.resume(&resume).map_err(restart)?;
+            partition.paused = wanted;
+            let one = std::slice::from_ref(name);
+            let answer = if wanted { self.consumer.pause(one) } else { self.consumer.resume(one) };
+            self.steered(name, answer)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod support;
 
 mod by_hand;
 mod claims;
+mod handover;
 mod outages;
 
 use std::time::Duration;

@@ -1,33 +1,70 @@
-//! A log that answers questions about watermarks late.
+//! A log that answers questions about watermarks late, and whose consumers behave like a cluster's: they leave only once
+//! all was given back, can end, and refuse what is asked of a partition that is taken away already.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use forebay_broker::{
-    Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
-    Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
+    Committed, Committer, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, Polled, ProduceError,
+    QueueUsage, Record, Revoke, TopicInfo, TopicPartition, TopicSpec, Watermarks,
 };
+use tokio::sync::oneshot;
 
 pub struct SlowLog {
     log: Arc<dyn Log>,
     after: Mutex<Duration>,
     waiting: AtomicUsize,
     most: AtomicUsize,
+    group: Arc<Group>,
+}
+
+/// What consumers share with the test.
+#[derive(Default)]
+struct Group {
+    joins: AtomicUsize,
+    ends: AtomicBool,
+    taken: Mutex<Option<TopicPartition>>,
+    paused: Mutex<BTreeSet<TopicPartition>>,
 }
 
 impl SlowLog {
     pub fn over(log: Arc<dyn Log>) -> Self {
-        Self { log, after: Mutex::default(), waiting: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+        Self {
+            log,
+            after: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            group: Arc::default(),
+        }
     }
 
     pub fn answer_after(&self, time: Duration) {
         *self.after.lock().unwrap() = time;
+    }
+
+    /// The consumer's next poll tells that it has ended.
+    pub fn end_consumer(&self) {
+        self.group.ends.store(true, Ordering::SeqCst);
+    }
+
+    /// Consumers refuse what is asked of this partition, as if it had been taken away already.
+    pub fn take_away(&self, part: Option<TopicPartition>) {
+        *self.group.taken.lock().unwrap() = part;
+    }
+
+    /// How often a consumer joined.
+    pub fn joins(&self) -> usize {
+        self.group.joins.load(Ordering::SeqCst)
+    }
+
+    pub fn paused(&self) -> BTreeSet<TopicPartition> {
+        self.group.paused.lock().unwrap().clone()
     }
 
     /// Most questions that waited at once.
@@ -77,7 +114,9 @@ impl Log for SlowLog {
         self.log.queue()
     }
     async fn subscribe(&self, spec: GroupSpec) -> Result<Box<dyn Consumer>, LogError> {
-        self.log.subscribe(spec).await
+        self.group.joins.fetch_add(1, Ordering::SeqCst);
+        let inner = self.log.subscribe(spec).await?;
+        Ok(Box::new(SlowConsumer { inner, group: Arc::clone(&self.group), owed: Vec::new() }))
     }
     async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
         self.log.committed(group).await
@@ -90,5 +129,67 @@ impl Log for SlowLog {
     }
     async fn close(&self) -> Result<(), LogError> {
         self.log.close().await
+    }
+}
+
+struct SlowConsumer {
+    inner: Box<dyn Consumer>,
+    group: Arc<Group>,
+    /// Answers to revokes.
+    owed: Vec<oneshot::Receiver<()>>,
+}
+
+impl SlowConsumer {
+    fn check(&self, parts: &[TopicPartition]) -> Result<(), LogError> {
+        let taken = self.group.taken.lock().unwrap();
+        match taken.as_ref().filter(|part| parts.contains(part)) {
+            Some(part) => Err(LogError::Invalid(format!("{part} is not assigned to this consumer"))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Consumer for SlowConsumer {
+    async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError> {
+        if self.group.ends.swap(false, Ordering::SeqCst) {
+            return Err(LogError::ConsumerEnded("as the test says".to_owned()));
+        }
+        let theirs = match self.inner.poll(max_records, wait).await? {
+            Polled::Revoke(theirs) => theirs,
+            polled => return Ok(polled),
+        };
+        let (ours, answer) = Revoke::new(theirs.parts.clone());
+        let (owed, settled) = oneshot::channel();
+        tokio::spawn(async move {
+            let _ = answer.await;
+            theirs.done();
+            let _ = owed.send(());
+        });
+        self.owed.push(settled);
+        Ok(Polled::Revoke(ours))
+    }
+    fn seek(&mut self, part: &TopicPartition, offset: Offset) -> Result<(), LogError> {
+        self.check(std::slice::from_ref(part))?;
+        self.inner.seek(part, offset)
+    }
+    fn pause(&mut self, parts: &[TopicPartition]) -> Result<(), LogError> {
+        self.check(parts)?;
+        self.group.paused.lock().unwrap().extend(parts.iter().cloned());
+        self.inner.pause(parts)
+    }
+    fn resume(&mut self, parts: &[TopicPartition]) -> Result<(), LogError> {
+        self.check(parts)?;
+        self.group.paused.lock().unwrap().retain(|part| !parts.contains(part));
+        self.inner.resume(parts)
+    }
+    fn committer(&self) -> Arc<dyn Committer> {
+        self.inner.committer()
+    }
+    async fn close(self: Box<Self>) -> Result<(), LogError> {
+        for answer in self.owed {
+            let _ = answer.await;
+        }
+        self.inner.close().await
     }
 }
