@@ -8,6 +8,7 @@ mod support;
 mod by_hand;
 mod claims;
 mod handover;
+mod identity;
 mod outages;
 
 use std::time::Duration;

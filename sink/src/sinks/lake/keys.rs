@@ -59,7 +59,9 @@ pub fn judge(ours: &Metadata, theirs: Option<&Metadata>) -> Verdict {
     // An identity that is not known is empty, and not every store keeps empty values.
     let value = |of: &Metadata, name: &str| of.get(name).cloned().unwrap_or_default();
     let equal = |name: &&str| value(ours, name) == value(theirs, name);
-    if ![names::CONNECTOR, names::CLUSTER_ID, names::TOPIC_ID].iter().all(equal) {
+    // The log can't always tell a topic's identity.
+    let unknown = [ours, theirs].iter().any(|of| value(of, names::TOPIC_ID).is_empty());
+    if ![names::CONNECTOR, names::CLUSTER_ID].iter().all(equal) || !(unknown || equal(&names::TOPIC_ID)) {
         return Verdict::Others;
     }
     if ![names::START, names::CFG, names::SCHEMA_ID].iter().all(equal) {
@@ -170,6 +172,8 @@ mod tests {
             (Some(metadata(&[(names::CFG, "f")])), Verdict::Ours),
             (Some(metadata(&[(names::END, "x")])), Verdict::Ours),
             (Some(metadata(&[(names::TOPIC_ID, "u")])), Verdict::Others),
+            (Some(metadata(&[(names::TOPIC_ID, "")])), Verdict::Same),
+            (Some(metadata(&[(names::TOPIC_ID, ""), (names::CLUSTER_ID, "d")])), Verdict::Others),
             (Some(metadata(&[(names::CONNECTOR, "b")])), Verdict::Others),
             (Some(Metadata::new()), Verdict::Foreign),
             (None, Verdict::Foreign),
@@ -177,6 +181,8 @@ mod tests {
         for (theirs, want) in cases {
             assert_eq!(judge(&ours, theirs.as_ref()), want, "{theirs:?}");
         }
+        let unknown = metadata(&[(names::TOPIC_ID, "")]);
+        assert_eq!(judge(&unknown, Some(&ours)), Verdict::Same);
     }
 
     #[test]

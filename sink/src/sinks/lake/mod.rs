@@ -118,10 +118,23 @@ impl Inner {
         Ok(true)
     }
 
+    /// What is kept of a topic. Without it a topic created anew would go unnoticed: unreadable is not the same as absent.
+    async fn identity(&self, topic: &str) -> Result<Option<Identity>, SinkError> {
+        let file = identity_file(topic);
+        let Some(text) = self.store.control(&file).await? else { return Ok(None) };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            let advice = format!(
+                "_forebay/{}/{file} keeps the identity of the log and the topic, and can't be read ({error}): restore \
+                 it, or, if both are the same as ever, delete it; then restart the connector.",
+                self.connector
+            );
+            SinkError::stop("IDENTITY_UNREADABLE", advice)
+        })
+    }
+
     async fn guard_identity(&self, claim: &Claim) -> Result<Option<Resume>, SinkError> {
-        let Some(text) = self.store.control(&identity_file(&claim.part.topic)).await? else { return Ok(None) };
-        let Ok(known) = serde_json::from_str::<Identity>(&text) else { return Ok(None) };
         let topic = &claim.part.topic;
+        let Some(known) = self.identity(topic).await? else { return Ok(None) };
         if known.cluster_id != *claim.cluster_id {
             let (was, is) = (&known.cluster_id, &claim.cluster_id);
             let advice = format!(
@@ -248,8 +261,15 @@ impl Sink for LakeSink {
             cluster_id: claim.cluster_id.to_string(),
             topic_id: claim.topic_id.as_deref().map(ToOwned::to_owned),
         };
+        let topic = &claim.part.topic;
+        let known = if replace { None } else { self.0.identity(topic).await? };
+        // An id that the log could not tell before is added; another one is never put in its place by itself.
+        let adds = known.as_ref().is_some_and(|known| known.topic_id.is_none() && identity.topic_id.is_some());
+        if known.is_some() && !adds {
+            return Ok(());
+        }
         let text = serde_json::to_string(&identity).unwrap_or_default();
-        self.0.store.put_control(&identity_file(&claim.part.topic), &text, replace).await
+        self.0.store.put_control(&identity_file(topic), &text, replace || adds).await
     }
 
     fn cfg(&self) -> &str {
