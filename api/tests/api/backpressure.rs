@@ -1,12 +1,10 @@
 //! A log that is full, away, slow or unsure.
 
-use std::time::{Duration, Instant};
-
 use forebay_broker::sim::ProduceFault;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{PATIENCE, Service, event, read_to_end};
+use crate::support::{Service, event, read_to_end, until};
 
 const ONE: &str = "/api/v1/events/t";
 
@@ -41,16 +39,10 @@ async fn each_fault_has_its_answer() {
 async fn no_receipt_in_time_is_told_as_unknown_and_still_counted() {
     let service = Service::start().await;
     service.post(ONE, event("first").to_string()).await;
-    service.log.script_produce([ProduceFault::Delayed(Duration::from_secs(1))]);
-    let began = Instant::now();
+    service.log.hold();
     service.post(&format!("{ONE}?timeout_ms=100"), event("late").to_string()).await.problem(504, "delivery_unknown");
-    assert!(began.elapsed() < Duration::from_millis(900), "the caller does not wait for it");
-    let stored = async {
-        while service.records("t").await.len() < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, stored).await.expect("the record goes on its way");
+    service.log.let_go();
+    until("the record goes on its way", async || service.records("t").await.len() == 2).await;
     let metrics = service.get("/metrics").await.text;
     assert!(metrics.contains("forebay_events_total{outcome=\"unknown\",topic=\"t\"} 1"), "{metrics}");
 }
@@ -59,7 +51,7 @@ async fn no_receipt_in_time_is_told_as_unknown_and_still_counted() {
 async fn a_client_that_goes_away_leaves_nothing_untracked() {
     let service = Service::start().await;
     service.post(ONE, event("first").to_string()).await;
-    service.log.script_produce([ProduceFault::Delayed(Duration::from_millis(400))]);
+    service.log.hold();
     let body = event("gone").to_string();
     let head = format!(
         "POST {ONE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -67,14 +59,11 @@ async fn a_client_that_goes_away_leaves_nothing_untracked() {
     );
     let mut socket = service.connect().await;
     socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    service.queued(1).await;
     drop(socket);
-    let counted = async {
-        while !service.get("/metrics").await.text.contains("forebay_events_total{outcome=\"accepted\",topic=\"t\"} 2") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, counted).await.expect("the event was stored and never counted");
+    service.log.let_go();
+    let both = "forebay_events_total{outcome=\"accepted\",topic=\"t\"} 2";
+    until("the event is counted", async || service.get("/metrics").await.text.contains(both)).await;
     assert_eq!(service.records("t").await.len(), 2);
 }
 
@@ -82,11 +71,11 @@ async fn a_client_that_goes_away_leaves_nothing_untracked() {
 async fn a_full_queue_is_told_before_the_body_is_read() {
     let service = Service::start_with(|s| s.sim.producer.queue_records = 1).await;
     service.post(ONE, event("first").to_string()).await;
-    service.log.script_produce([ProduceFault::Delayed(Duration::from_secs(1))]);
+    service.log.hold();
     let held = service.post(ONE, event("held").to_string());
     let refused = async {
         // Until the first is in the queue there is room.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        service.queued(1).await;
         let mut socket = service.connect().await;
         let head = "POST /api/v1/events/t HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                     Expect: 100-continue\r\nContent-Length: 99\r\n\r\n";
@@ -94,6 +83,7 @@ async fn a_full_queue_is_told_before_the_body_is_read() {
         let answer = read_to_end(&mut socket).await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("queue_full"), "{answer}");
         assert_eq!(service.get("/readyz").await.status, 503, "a publish would be refused");
+        service.log.let_go();
     };
     let (held, ()) = tokio::join!(held, refused);
     assert_eq!(held.status, 200);

@@ -3,31 +3,33 @@
 use std::time::Duration;
 
 use forebay_api::{Drained, Listeners, ServeError};
-use forebay_broker::sim::ProduceFault;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::support::{PATIENCE, Service, event, read_answer, settings};
+use crate::support::{PATIENCE, Service, event, read_answer, settings, until};
 
 #[tokio::test]
 async fn what_is_in_flight_is_answered_and_then_nothing_more() {
-    let service = Service::start_with(|s| s.settings.drain.ready_wait = Duration::from_millis(400)).await;
+    let service = Service::start_with(|s| {
+        s.settings.drain.ready_wait = Duration::from_secs(5);
+        s.settings.drain.finish_by = Duration::from_secs(60);
+    })
+    .await;
     service.post("/api/v1/events/t", event("first").to_string()).await;
     let mut idle = service.connect().await;
     idle.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     read_answer(&mut idle).await;
 
-    service.log.script_produce([ProduceFault::Delayed(Duration::from_millis(1_200))]);
+    service.log.hold();
     let in_flight = service.post("/api/v1/events/t", event("slow").to_string());
     let draining = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        service.queued(1).await;
         service.shutdown.cancel();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(service.get("/readyz").await.status, 503, "unready at once");
+        until("the service is unready", async || service.get("/readyz").await.status == 503).await;
         assert_eq!(service.get("/livez").await.status, 200, "still serving");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert!(tokio::net::TcpStream::connect(service.address).await.is_err(), "the listener is closed");
+        until("the listener is closed", async || TcpStream::connect(service.address).await.is_err()).await;
         assert_eq!(service.get_management("/livez").await.status, 200, "supervisors may look on");
+        service.log.let_go();
     };
     let (answer, ()) = tokio::join!(in_flight, draining);
     assert_eq!((answer.status, answer.json()["event_id"].clone()), (200, json!("slow")));

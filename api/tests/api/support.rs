@@ -190,6 +190,11 @@ impl Service {
         records
     }
 
+    /// Waits until so many records are in the log's queue.
+    pub async fn queued(&self, records: usize) {
+        until("the records are in the queue", async || self.log.queue().records == records).await;
+    }
+
     /// The service must still answer.
     pub async fn assert_alive(&self) {
         assert_eq!(self.get("/livez").await.status, 200);
@@ -212,6 +217,16 @@ async fn send(
     let response = request.body(body).send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Answer { status, headers, text: response.text().await.unwrap() }
+}
+
+/// Waits until it is so.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
 }
 
 /// Reads until the other side closes.

@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -90,6 +90,7 @@ impl SimLog {
             disk: disk.clone(),
             state: Mutex::new(state),
             queued: Notify::new(),
+            held: watch::Sender::new(false),
             appended: Arc::new(Notify::new()),
             settings,
             started,
@@ -124,6 +125,16 @@ impl SimLog {
     /// Chances of faults from now on.
     pub fn chances(&self, chances: Chances) {
         lock(&self.shared.state).faults.chances = chances;
+    }
+
+    /// Takes produce calls into its queue, but stores none of them until [`SimLog::let_go`].
+    pub fn hold(&self) {
+        self.shared.held.send_replace(true);
+    }
+
+    /// Stores what it [held](SimLog::hold), and everything after it at once.
+    pub fn let_go(&self) {
+        self.shared.held.send_replace(false);
     }
 
     /// Can't be reached for so long: produce calls and commits are refused, consumers get nothing, reads fail.

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub disk: Arc<Mutex<Disk>>,
     pub state: Mutex<State>,
     pub queued: Notify,
+    /// Whether the writer stores nothing.
+    pub held: watch::Sender<bool>,
     pub appended: Arc<Notify>,
     pub settings: SimSettings,
     pub started: Instant,
@@ -119,6 +121,7 @@ impl Shared {
             std::mem::take(&mut state.queue)
         };
         drop(dropped);
+        self.held.send_replace(false);
         self.queued.notify_one();
         self.wake_readers();
     }
@@ -141,6 +144,11 @@ impl Shared {
 
     fn ended(&self) -> bool {
         lock(&self.state).ended
+    }
+
+    async fn let_go(&self) {
+        // It can't fail: the sender is ours.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 
     async fn back(&self) {
@@ -203,6 +211,7 @@ pub(super) async fn write(shared: Arc<Shared>) {
         };
         let delay = if let ProduceFault::Delayed(delay) = call.fault { delay } else { shared.settings.latency };
         tokio::time::sleep(delay).await;
+        shared.let_go().await;
         shared.back().await;
         if shared.ended() {
             return;
