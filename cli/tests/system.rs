@@ -7,7 +7,7 @@ mod support;
 use std::{fmt::Write as _, process::Stdio};
 
 use rustix::process::Signal;
-use support::{Place, Running, event, status, until};
+use support::{Place, Running, event, get, status, until};
 
 #[test]
 fn events_go_in_and_come_out_as_parquet() {
@@ -45,9 +45,14 @@ fn the_drain_flushes() {
     let up = place.up();
     place.run_with(&["produce", "hello"], &format!("{}\n", event(1))).exits(0);
     until("the lake to have read it", || {
-        let status = place.run(&["connectors", "show", "lake", "--json"]).exits(0).json();
-        (status["lag"] == 1).then_some(())
+        let metrics = get(&up.url, "/metrics");
+        let age = metrics
+            .lines()
+            .find_map(|l| l.strip_prefix("forebay_sink_oldest_uncommitted_seconds{connector=\"lake\"} "))?;
+        (age.parse::<f64>().unwrap() > 0.0).then_some(())
     });
+    let status = place.run(&["connectors", "show", "lake", "--json"]).exits(0).json();
+    assert_eq!(status["lag"], 1, "{status:#}");
     assert_eq!(place.lake(".parquet").len(), 0);
     up.stop().exits(0);
     let files = place.lake(".parquet");
@@ -175,7 +180,8 @@ fn a_followed_topic_shows_what_arrives() {
 #[test]
 fn leaving_loopback_needs_a_word() {
     let place = Place::bare();
-    place.write("forebay.yaml", "api: {listen: 0.0.0.0:0, management_listen: 127.0.0.1:0}\n");
+    let (api, registry) = ("{listen: 0.0.0.0:0, management_listen: 127.0.0.1:0}", "{listen: 127.0.0.1:0}");
+    place.write("forebay.yaml", &format!("api: {api}\nregistry: {registry}\n"));
     let ran = place.run(&["up"]).exits(2);
     assert!(ran.stderr.contains("api.listen") && ran.stderr.contains("--allow-anonymous"), "{ran:#?}");
     let up = Running::start(place.command(&["up", "--allow-anonymous", "--format", "ndjson"]));

@@ -216,12 +216,17 @@ pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 
 /// The HTTP status of a GET.
 pub fn status(url: &str, path: &str) -> u16 {
+    get(url, path).split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The answer to a GET: head and body.
+pub fn get(url: &str, path: &str) -> String {
     let host = url.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(host).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    answer
 }
 
 /// A sound event as one line.
