@@ -16,12 +16,21 @@ fn at(offset: Offset) -> Committed {
 
 /// A topic with two partitions, a member that has both, and a second one that makes one of them change hands.
 async fn two_members(log: &Arc<dyn Log>) -> (Box<dyn Consumer>, Box<dyn Consumer>, Revoke, Epoch) {
+    two_members_within(log, REVOKE).await
+}
+
+/// The same, with so much time for each revoke.
+async fn two_members_within(
+    log: &Arc<dyn Log>,
+    revoke_timeout: Duration,
+) -> (Box<dyn Consumer>, Box<dyn Consumer>, Revoke, Epoch) {
     topic(log, "t", 2).await;
     fill(log, "t", 0, 5).await;
     fill(log, "t", 1, 5).await;
-    let mut first = log.subscribe(group(&["t"])).await.unwrap();
+    let spec = GroupSpec { revoke_timeout, ..group(&["t"]) };
+    let mut first = log.subscribe(spec.clone()).await.unwrap();
     let had = assigned(&mut first).await;
-    let second = log.subscribe(group(&["t"])).await.unwrap();
+    let second = log.subscribe(spec).await.unwrap();
     let revoke = revoked(&mut first).await;
     assert_eq!(revoke.parts.len(), 1);
     let epoch = had.iter().find(|news| news.part == revoke.parts[0]).unwrap().epoch;
@@ -90,7 +99,7 @@ pub(super) async fn revoke_waits_for_done(subject: &mut dyn Subject) {
 
 pub(super) async fn lost_at_the_deadline(subject: &mut dyn Subject) {
     let log = subject.log();
-    let (mut first, mut second, revoke, epoch) = two_members(&log).await;
+    let (mut first, mut second, revoke, epoch) = two_members_within(&log, Duration::from_secs(1)).await;
     let part = revoke.parts[0].clone();
     // Never answered: after the time given it is the other's.
     assert_eq!(assigned(&mut second).await[0].part, part);

@@ -22,9 +22,11 @@ use crate::{
 pub const LIMITS: ProducerSettings =
     ProducerSettings { queue_bytes: 8 << 20, queue_records: 5_000, linger: Duration::ZERO, record_bytes: 100_000 };
 /// Longest a case may take.
-const CASE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest anything awaited may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CASE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Longest anything awaited may take. On a cluster new topics and partitions are seen within 10 s, on a busy machine later.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For a member to hand on what it has, where a case does not wait for the end of this time.
+const REVOKE: Duration = Duration::from_secs(10);
 
 /// A log under test.
 #[async_trait]
@@ -180,7 +182,7 @@ fn group(topics: &[&str]) -> GroupSpec {
         topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
         all_topics: false,
         except: Vec::new(),
-        revoke_timeout: Duration::from_millis(500),
+        revoke_timeout: REVOKE,
     }
 }
 

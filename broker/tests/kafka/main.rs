@@ -164,13 +164,13 @@ async fn users_and_tls() {
 async fn a_cluster_that_is_away() {
     let mut kafka = require!(Kafka::single());
     let servers = kafka.brokers().to_owned();
-    let log = open(&servers, &options(&[("message.timeout.ms", "3000")])).await;
+    let log = open(&servers, &options(&[("message.timeout.ms", "15000")])).await;
     topic(&*log, "t", 3).await;
     let stored = log.produce((0..10).map(|n| record("t", n)).collect()).unwrap().await;
     assert!(stored.iter().all(Result::is_ok));
     kafka.kill(1).unwrap();
     let on_its_way = log.produce((10..20).map(|n| record("t", n)).collect());
-    let refusal = tokio::time::timeout(Duration::from_secs(20), async {
+    let refusal = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             match log.produce(vec![record("t", 20)]) {
                 Err(ProduceError::Unavailable(why)) => return why,
@@ -190,7 +190,7 @@ async fn a_cluster_that_is_away() {
         assert!(fates.iter().all(honest), "{fates:?}");
     }
     kafka.start(1).unwrap();
-    tokio::time::timeout(Duration::from_secs(30), async {
+    tokio::time::timeout(Duration::from_secs(90), async {
         while log.health().await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -217,7 +217,7 @@ async fn two_members_that_rebalance_eagerly() {
         topics: vec!["t".to_owned()],
         all_topics: false,
         except: Vec::new(),
-        revoke_timeout: Duration::from_secs(5),
+        revoke_timeout: Duration::from_secs(20),
     };
     let mut members = Vec::new();
     let (whole, mut has_all) = tokio::sync::watch::channel(false);
@@ -226,7 +226,7 @@ async fn two_members_that_rebalance_eagerly() {
         let mut consumer = log.subscribe(spec()).await.unwrap();
         members.push(tokio::spawn(async move {
             let (mut held, mut seen, mut ends, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0);
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
             while tokio::time::Instant::now() < deadline {
                 match consumer.poll(500, Duration::from_millis(200)).await.unwrap() {
                     Polled::Assigned(news) => {
@@ -260,7 +260,7 @@ async fn two_members_that_rebalance_eagerly() {
         }));
         if members.len() == 1 {
             // The second joins when the first has everything.
-            let all = tokio::time::timeout(Duration::from_secs(30), has_all.wait_for(|all| *all)).await;
+            let all = tokio::time::timeout(Duration::from_secs(90), has_all.wait_for(|all| *all)).await;
             all.expect("the first is given everything").unwrap();
         }
     }
