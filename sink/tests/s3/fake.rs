@@ -213,7 +213,7 @@ impl State {
                 Some(_) => ResponseTemplate::new(204),
                 None => refusal(404, "NoSuchUpload", "gone"),
             },
-            "uploads" => self.list_uploads(),
+            "uploads" => self.list_uploads(query),
             _ => ResponseTemplate::new(405),
         }
     }
@@ -269,13 +269,25 @@ impl State {
         xml("<CompleteMultipartUploadResult></CompleteMultipartUploadResult>")
     }
 
-    fn list_uploads(&self) -> ResponseTemplate {
-        let upload = |(id, upload): (&String, &Upload)| {
-            let Upload { key, initiated, .. } = upload;
+    fn list_uploads(&self, query: &BTreeMap<String, String>) -> ResponseTemplate {
+        let marker = |name: &str| query.get(name).cloned().unwrap_or_default();
+        let from = (marker("key-marker"), marker("upload-id-marker"));
+        let mut found: Vec<_> = self.uploads.iter().map(|(id, upload)| (&upload.key, id, upload)).collect();
+        found.sort_by_key(|(key, id, _)| (*key, *id));
+        found.retain(|(key, id, _)| (*key, *id) > (&from.0, &from.1));
+        let more = found.len() > self.page;
+        found.truncate(self.page);
+        let next = found.last().filter(|_| more).map(|(key, id, _)| {
+            format!("<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>")
+        });
+        let next = next.unwrap_or_default();
+        let upload = |(key, id, upload): &(&String, &String, &Upload)| {
+            let initiated = &upload.initiated;
             format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{initiated}</Initiated></Upload>")
         };
-        let uploads: String = self.uploads.iter().map(upload).collect();
-        xml(&format!("<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>"))
+        let uploads: String = found.iter().map(upload).collect();
+        let truncated = format!("<IsTruncated>{more}</IsTruncated>");
+        xml(&format!("<ListMultipartUploadsResult>{truncated}{next}{uploads}</ListMultipartUploadsResult>"))
     }
 }
 

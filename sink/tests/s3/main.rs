@@ -289,6 +289,32 @@ async fn old_uploads_below_the_topic_are_dropped() {
 }
 
 #[tokio::test]
+async fn old_uploads_behind_the_first_page_are_dropped_too() {
+    let fake = Fake::start().await;
+    fake.page(2);
+    for n in 0..5 {
+        // Two ids of one key: a page may end between them.
+        fake.plant_upload(&format!("id{n}"), &format!("raw/t/partition=0/x{}", n / 2), "2001-01-01T00:00:00Z");
+    }
+    fake.plant_upload("new", "raw/t/partition=0/a", "2999-01-01T00:00:00Z");
+    fake.store("{}", AUTO).tidy("t").await;
+    assert_eq!(fake.uploads(), 1);
+    assert_eq!(fake.calls().iter().filter(|call| *call == "uploads").count(), 3);
+}
+
+#[tokio::test]
+async fn a_time_out_names_the_settings_that_a_slow_link_needs() {
+    let fake = Fake::start().await;
+    let store = fake.store(r#"{"timeout_ms":200,"single_put_bytes":1}"#, AUTO);
+    put(&store, &small()).await.unwrap();
+    let slow = |_| Fault { answer: refusal(200, "", "").set_delay(Duration::from_secs(5)), ..fault("part", 200, "") };
+    fake.script((0..4).map(slow));
+    let other = store.put_if_absent("t/other", &small(), &ours()).await;
+    let why = words(other);
+    assert!(why.contains("200 ms") && why.contains("s3.timeout_ms") && why.contains("s3.part_bytes"), "{why}");
+}
+
+#[tokio::test]
 async fn listing_goes_through_all_pages() {
     let fake = Fake::start().await;
     fake.page(2);

@@ -55,7 +55,8 @@ pub struct S3Options {
     pub part_bytes: Option<u64>,
     /// For a connection to be made, in ms. Default 3000.
     pub connect_timeout_ms: Option<u64>,
-    /// For one request and its answer, in ms. It must be enough for one part. Default 60000.
+    /// For one request and its answer, in ms. It must be enough for the bodies that share the link: of one connector at
+    /// most 104857600 bytes, or one part, are under way at once. Default 60000.
     pub timeout_ms: Option<u64>,
     /// PEM file of certificates to trust besides those of the system. Relative paths count from the configuration file.
     pub ca_file: Option<PathBuf>,

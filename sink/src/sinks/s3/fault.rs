@@ -195,6 +195,11 @@ fn advice(class: Class, settings: &S3Settings, reply: &Reply, service: &str) -> 
         Class::Broken if reply.message.contains("certificate") => {
             format!("{service} showed a certificate that is not trusted: name its issuer's in s3.ca_file")
         }
+        Class::Unreachable if reply.message.contains("request has timed out") => format!(
+            "{service} did not answer within {} ms: see that it can be reached; on a slow link raise s3.timeout_ms, or \
+             lower s3.part_bytes and s3.single_put_bytes",
+            settings.timeout.as_millis()
+        ),
         Class::Broken | Class::Unreachable => format!("{service} did not answer: see that it runs and can be reached"),
         Class::Unsupported => {
             format!("{service} does not implement what was asked for; s3.checksum: when_required may help")

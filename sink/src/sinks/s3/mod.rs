@@ -27,6 +27,7 @@ mod condition;
 pub mod config;
 mod fault;
 mod multipart;
+mod room;
 mod service;
 
 pub use self::config::S3Settings;
@@ -38,6 +39,8 @@ pub const QUIET_LOGS: &str = "aws_config=error";
 const ROUNDS: u32 = 6;
 /// Pages of one listing, of 1000 keys each.
 const MAX_PAGES: usize = 100_000;
+/// Pages of unfinished uploads that one tidying looks at, of 1000 each; the next one goes on.
+const MAX_UPLOAD_PAGES: usize = 20;
 /// Largest control file read.
 const MAX_CONTROL_BYTES: u64 = 1 << 20;
 /// Unfinished uploads older than this belong to nobody.
@@ -166,9 +169,17 @@ impl Inner {
 
     /// Drops uploads that a crash has left.
     async fn tidy(&self, prefix: &str) -> Result<(), Failed> {
-        let uploads = self.service.uploads(prefix).await?;
         let old = |begun: SystemTime| SystemTime::now().duration_since(begun).is_ok_and(|age| age > STALE);
-        let stale: Vec<_> = uploads.into_iter().filter(|upload| upload.begun.is_some_and(old)).collect();
+        let mut stale = Vec::new();
+        let mut from = None;
+        for _ in 0..MAX_UPLOAD_PAGES {
+            let page = self.service.uploads(prefix, from).await?;
+            stale.extend(page.uploads.into_iter().filter(|upload| upload.begun.is_some_and(old)));
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
         if !stale.is_empty() {
             info!(prefix, count = stale.len(), "Unfinished uploads of an earlier run are dropped.");
         }

@@ -9,7 +9,10 @@ use std::{
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{get_object::GetObjectOutput, list_objects_v2::ListObjectsV2Output},
+    operation::{
+        get_object::GetObjectOutput, list_multipart_uploads::ListMultipartUploadsOutput,
+        list_objects_v2::ListObjectsV2Output,
+    },
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
 
@@ -22,6 +25,7 @@ use super::{
     client::Clients,
     config::{Checksum, S3Settings},
     fault::{Class, Refusal, Reply},
+    room::{IN_FLIGHT_BYTES, Room},
 };
 
 /// Creates only: `If-None-Match: *`.
@@ -77,17 +81,30 @@ pub struct Upload {
     pub begun: Option<SystemTime>,
 }
 
+/// Where a page of unfinished uploads begins.
+pub struct UploadMark {
+    key: String,
+    id: Option<String>,
+}
+
+/// A part of the bucket's unfinished uploads, and where the next begins.
+pub struct UploadPage {
+    pub uploads: Vec<Upload>,
+    pub next: Option<UploadMark>,
+}
+
 /// A bucket's calls. Keys are whole keys.
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<S3Settings>,
     clients: Clients,
+    room: Room,
 }
 
 impl Service {
     /// Connects at the first call.
     pub fn new(settings: Arc<S3Settings>) -> Self {
-        Self { clients: Clients::new(Arc::clone(&settings)), settings }
+        Self { clients: Clients::new(Arc::clone(&settings)), settings, room: Room::new(IN_FLIGHT_BYTES) }
     }
 
     async fn client(&self) -> Called<Client> {
@@ -117,6 +134,7 @@ impl Service {
         if create_only {
             call = call.if_none_match(ANY);
         }
+        let _under_way = self.room.enter(content.len()).await;
         match Box::pin(call.send()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.refused("writing", key, &error).await),
@@ -168,18 +186,23 @@ impl Service {
         Ok(Page { keys, next })
     }
 
-    /// Unfinished uploads below `prefix`, the first 1000.
-    pub async fn uploads(&self, prefix: &str) -> Called<Vec<Upload>> {
+    /// Unfinished uploads below `prefix`, at most 1000 a call.
+    pub async fn uploads(&self, prefix: &str, from: Option<UploadMark>) -> Called<UploadPage> {
         let call = self.client().await?.list_multipart_uploads().bucket(&self.settings.bucket).prefix(prefix);
-        let found = match Box::pin(call.send()).await {
-            Ok(found) => found.uploads.unwrap_or_default(),
+        let (key, id) = from.map(|mark| (mark.key, mark.id)).unzip();
+        let call = call.set_key_marker(key).set_upload_id_marker(id.flatten());
+        let found: ListMultipartUploadsOutput = match Box::pin(call.send()).await {
+            Ok(found) => found,
             Err(error) => return Err(self.refused("listing uploads below", prefix, &error).await),
         };
         let upload = |upload: aws_sdk_s3::types::MultipartUpload| {
             let begun = upload.initiated.and_then(|at| SystemTime::try_from(at).ok());
             Some(Upload { key: upload.key?, id: upload.upload_id?, begun })
         };
-        Ok(found.into_iter().filter_map(upload).collect())
+        let next = found.next_key_marker.filter(|key| found.is_truncated == Some(true) && !key.is_empty());
+        let id = found.next_upload_id_marker.filter(|id| !id.is_empty());
+        let next = next.map(|key| UploadMark { key, id });
+        Ok(UploadPage { uploads: found.uploads.unwrap_or_default().into_iter().filter_map(upload).collect(), next })
     }
 
     /// Begins a multipart upload: its id. The metadata is fixed here.
@@ -206,6 +229,7 @@ impl Service {
             .set_checksum_algorithm(self.checksum())
             .content_length(i64::try_from(part.len).unwrap_or(i64::MAX))
             .body(body(content, part.at, part.len));
+        let _under_way = self.room.enter(part.len).await;
         let sent = match Box::pin(call.send()).await {
             Ok(sent) => sent,
             Err(error) => return Err(self.refused("uploading a part of", key, &error).await),
