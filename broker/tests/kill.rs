@@ -132,7 +132,7 @@ async fn commit(log: Arc<LocalLog>) {
         topics: vec!["t".into()],
         all_topics: false,
         except: vec![],
-        revoke_timeout: Duration::from_secs(1),
+        revoke_timeout: Duration::from_secs(10),
     };
     let mut consumer = log.subscribe(spec).await.unwrap();
     let committer = consumer.committer();
@@ -311,10 +311,10 @@ fn a_failed_write_ends_the_log() {
             topics: vec!["t".into()],
             all_topics: false,
             except: vec![],
-            revoke_timeout: Duration::from_secs(1),
+            revoke_timeout: Duration::from_secs(10),
         };
         let mut consumer = log.subscribe(group).await.unwrap();
-        assert!(matches!(consumer.poll(1, Duration::from_secs(1)).await, Ok(Polled::Assigned(_))));
+        assert!(matches!(consumer.poll(1, Duration::from_secs(60)).await, Ok(Polled::Assigned(_))));
         let scenario = fail::FailScenario::setup();
         fail::cfg("local.write_fails", "1*return").unwrap();
         let receipts = log.produce(vec![record("b"), record("c")]).unwrap().await;

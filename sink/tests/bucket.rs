@@ -4,7 +4,15 @@
 
 mod support;
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use forebay_components::{Bucket, Moto, S3, require};
@@ -116,23 +124,26 @@ async fn what_was_acknowledged_survives_a_kill_of_the_server() {
     let mut s3 = require!(S3::start());
     for (prefix, section) in [("single", json!({})), ("parts", json!({"single_put_bytes": 1}))] {
         let store = bucket::store(&s3, prefix, section);
+        let killed = Arc::new(AtomicBool::new(false));
         let writing = tokio::spawn({
-            let store = store.clone();
+            let (store, killed) = (store.clone(), killed.clone());
             async move {
                 let put = async |n: usize| {
                     let content = Content::Memory(vec![n as u8; 100_000].into());
                     let put = store.put_if_absent(&format!("t/{n}"), &content, &metadata(n)).await;
                     put.is_ok().then_some(n)
                 };
-                stream::iter(0..400).map(put).buffer_unordered(8).collect::<Vec<_>>().await
+                let until_killed = stream::iter(0..2_000).take_while(|_| ready(!killed.load(Ordering::SeqCst)));
+                until_killed.map(put).buffer_unordered(8).collect::<Vec<_>>().await
             }
         });
         let seen = async || store.list("t", "").await.is_ok_and(|keys| keys.len() > 20);
         eventually("some objects", seen).await;
         s3.kill().unwrap();
+        killed.store(true, Ordering::SeqCst);
         let done: Vec<usize> = writing.await.unwrap().into_iter().flatten().collect();
         s3.restart().unwrap();
-        assert!(done.len() >= 20 && done.len() < 400, "{} of 400", done.len());
+        assert!(done.len() >= 20 && done.len() < 2_000, "{} of 2000", done.len());
         let objects = bucket::objects(&s3, prefix).await;
         for n in done {
             let (bytes, found) = &objects[&format!("t/{n}")];
@@ -173,7 +184,7 @@ async fn an_event_becomes_a_row_in_an_object_of_its_name() {
     let connector = world.start(&fast(&s3, "raw"));
     assert_eq!(connector.destination(), format!("s3://{}/raw", s3.bucket));
     world.settled("t").await;
-    assert!(connector.drain(Duration::from_secs(10)).await);
+    assert!(connector.drain(Duration::from_secs(60)).await);
     let objects = bucket::objects(&s3, "raw").await;
     let cfg = world.settings("{}");
     let control: Vec<&str> =
@@ -210,7 +221,7 @@ async fn a_server_that_dies_and_hangs_is_waited_for() {
         }
         world.settled("t").await;
     }
-    assert!(connector.drain(Duration::from_secs(10)).await);
+    assert!(connector.drain(Duration::from_secs(60)).await);
     audit(&world, &s3, "raw").await;
     assert!(world.dead().await.is_empty());
 }
@@ -235,7 +246,7 @@ async fn objects_of_others_are_never_touched() {
         assert_eq!(connector.status().trouble.unwrap().code, want);
         let objects = bucket::objects(&s3, prefix).await;
         assert_eq!((objects[FIRST].0.as_ref(), &objects[FIRST].1), (&b"theirs"[..], &theirs));
-        connector.drain(Duration::from_secs(10)).await;
+        connector.drain(Duration::from_secs(60)).await;
     }
 }
 

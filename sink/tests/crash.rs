@@ -223,8 +223,8 @@ async fn child(dir: &Path, options: &str, crash: Option<(&str, u64)>) {
     tokio::time::sleep(Duration::from_millis(60)).await;
     let second = world.start(options);
     world.settled("t").await;
-    first.drain(Duration::from_secs(10)).await;
-    second.drain(Duration::from_secs(10)).await;
+    first.drain(Duration::from_secs(60)).await;
+    second.drain(Duration::from_secs(60)).await;
     close(world).await;
 }
 

@@ -54,7 +54,7 @@ async fn an_event_becomes_a_row_in_a_file_of_its_name() {
     assert_eq!((&sidecar["forebay-end"], &sidecar["forebay-group-files"]), (&"0".into(), &"1".into()));
     let status = connector.status();
     assert_eq!((status.state, status.lag, status.rows), (State::Running, 0, 1));
-    assert!(connector.drain(Duration::from_secs(10)).await);
+    assert!(connector.drain(Duration::from_secs(60)).await);
     world.log.close().await.unwrap();
 }
 
@@ -67,7 +67,7 @@ async fn rows_rotate_at_their_limit_and_a_drain_writes_the_rest() {
     let connector = world.start(r#"{"tasks_max":2,"batch":{"max_rows":1000,"max_age_ms":60000}}"#);
     eventually("two full files", async || parquet_files(&world.lake()).len() == 2).await;
     eventually("all to be read", async || connector.status().lag <= 50).await;
-    assert!(connector.drain(Duration::from_secs(10)).await);
+    assert!(connector.drain(Duration::from_secs(60)).await);
     let mut counts: Vec<usize> = parquet_files(&world.lake())
         .iter()
         .map(|path| read_parquet(std::fs::read(path).unwrap().into()).len())
@@ -104,7 +104,7 @@ async fn hourly_folders_follow_the_record_and_large_files_spill() {
     assert_eq!(hours, [format!("{base}04"), format!("{base}05"), format!("{base}06")]);
     world.audit("readings").await;
     assert_eq!(std::fs::read_dir(world.dir.join("tmp")).unwrap().count(), 0, "temporary files have no names");
-    connector.drain(Duration::from_secs(10)).await;
+    connector.drain(Duration::from_secs(60)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +122,7 @@ async fn a_destination_that_is_a_file_is_waited_for_and_nothing_becomes_a_dead_l
     world.audit("readings").await;
     assert!(world.dead().await.is_empty());
     eventually("the trouble to go", async || connector.status().trouble.is_none()).await;
-    connector.drain(Duration::from_secs(10)).await;
+    connector.drain(Duration::from_secs(60)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn a_lake_that_vanishes_mid_run_is_waited_for() {
     std::fs::rename(&away, world.lake()).unwrap();
     world.settled("readings").await;
     world.audit("readings").await;
-    connector.drain(Duration::from_secs(10)).await;
+    connector.drain(Duration::from_secs(60)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,5 +177,5 @@ async fn rows_that_can_not_be_spilled_are_read_again_later() {
     world.settled("readings").await;
     world.audit("readings").await;
     assert!(world.dead().await.is_empty());
-    assert!(connector.drain(Duration::from_secs(10)).await);
+    assert!(connector.drain(Duration::from_secs(60)).await);
 }

@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// For a start until it is ready, in a debug build on a busy machine.
-const READY: Duration = Duration::from_secs(60);
-/// For an end in order; the product promises 10 s.
-const END: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(120);
+/// For an end in order; the product promises 10 s on a machine that is not overloaded.
+const END: Duration = Duration::from_secs(60);
 
 /// The binary under test, built with failpoints.
 ///
@@ -179,9 +179,9 @@ impl System {
     /// Waits until the connector `lake` has delivered `rows` in all and has no lag.
     ///
     /// # Errors
-    /// It has not within 60 s.
+    /// It has not within 120 s.
     pub async fn lake_holds_all(&self, topic: &str) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         let mut last = Value::Null;
         while Instant::now() < deadline {
             last = self.get("/api/v1/connectors/lake").await?;

@@ -13,7 +13,7 @@ use forebay_tests::harness::System;
 use serde_json::{Value, json};
 
 /// For a change to be seen in the document, which is looked after once a second.
-const SEEN: Duration = Duration::from_secs(20);
+const SEEN: Duration = Duration::from_secs(60);
 /// Made-up requests for an operation, beside those at the edges of its schemas: some 1,500 in all, about half a minute.
 const REQUESTS: &str = "12";
 

@@ -32,7 +32,7 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn is_kafka(address: &str) -> std::io::Result<bool> {
-    is_kafka_within(address, Duration::from_secs(10))
+    is_kafka_within(address, Duration::from_secs(30))
 }
 
 /// Whether a node answers ApiVersions, version 0, without an error.
