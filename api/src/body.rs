@@ -39,13 +39,18 @@ pub(crate) struct BodyLimits {
 #[derive(Debug)]
 pub(crate) struct Text {
     bytes: Bytes,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Text {
     pub(crate) fn as_str(&self) -> &str {
         // Checked in `read`; the second check is cheaper than keeping both a String and a Bytes variant.
         std::str::from_utf8(&self.bytes).unwrap_or_default()
+    }
+
+    /// Lets the text go and keeps its share, for what was made of it.
+    pub(crate) fn into_permit(self) -> Permit {
+        self.permit
     }
 }
 
@@ -89,7 +94,7 @@ where
     };
     let bytes = tokio::time::timeout(limits.timeout, reading).await.map_err(|_| body_timeout(limits))??;
     match std::str::from_utf8(&bytes) {
-        Ok(_) => Ok(Text { bytes, _permit: permit }),
+        Ok(_) => Ok(Text { bytes, permit }),
         Err(error) => Err(Problem::new(
             Code::BadEncoding,
             format!("The body is not UTF-8: the byte at position {} begins no character.", error.valid_up_to()),

@@ -13,10 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use forebay_avro::{
-    registry::{Compatibility, Registered, Registry, RegistryError, Version},
-    schema::Reference,
-};
+use forebay_avro::registry::{Compatibility, ReferenceKey, Registered, Registry, RegistryError, Version};
 use forebay_broker::{
     Committed, Log, TimestampType, TopicPartition, TopicSpec,
     dead_letter::names,
@@ -398,10 +395,10 @@ impl Registry for Flaky {
     async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         self.0.versions(subject).await
     }
-    async fn register(&self, s: &str, text: &str, refs: &[Reference]) -> Result<Arc<Version>, RegistryError> {
+    async fn register(&self, s: &str, text: &str, refs: &[ReferenceKey]) -> Result<Arc<Version>, RegistryError> {
         self.0.register(s, text, refs).await
     }
-    async fn check(&self, s: &str, text: &str, refs: &[Reference]) -> Result<Vec<String>, RegistryError> {
+    async fn check(&self, s: &str, text: &str, refs: &[ReferenceKey]) -> Result<Vec<String>, RegistryError> {
         self.0.check(s, text, refs).await
     }
     async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError> {

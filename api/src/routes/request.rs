@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, extract::FromRequestParts};
 use http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use crate::{
     body::{self, Text},
@@ -44,7 +44,7 @@ pub(super) async fn text(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Te
 }
 
 /// A body that is no event.
-pub(super) fn json<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+pub(super) fn json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
             let item = ErrorItem::body("value_error", error.to_string());

@@ -6,10 +6,17 @@ use axum::{
     extract::{Path, RawQuery, Request, State},
     response::Response,
 };
-use forebay_avro::{registry::Version, schema::Reference};
+use forebay_avro::{
+    json,
+    registry::{ReferenceKey, RegistryError, Version},
+    schema::{
+        Reference,
+        limits::{MAX_REFERENCES, check_size},
+    },
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
@@ -17,6 +24,7 @@ use super::{
     request::{self, Plain},
 };
 use crate::{
+    admission::Permit,
     encoders::registry_problem,
     problem::{
         Code, ErrorItem, Problem,
@@ -26,16 +34,17 @@ use crate::{
     state::App,
 };
 
-/// Most references of a schema (fixed).
-const MAX_REFERENCES: usize = 50;
-
 /// A schema to be registered, or tried.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewSchema {
+pub(super) struct NewSchema<'a> {
     /// Avro, as text (as Schema Registry takes it) or as the JSON it is.
-    #[schema(example = json!({"type": "record", "name": "Order", "fields": [{"name": "amount", "type": "double"}]}))]
-    schema: Value,
+    #[schema(
+        value_type = serde_json::Value,
+        example = json!({"type": "record", "name": "Order", "fields": [{"name": "amount", "type": "double"}]})
+    )]
+    #[serde(borrow)]
+    schema: &'a RawValue,
     /// Registered schemas whose types it names.
     #[serde(default)]
     #[schema(max_items = 50)]
@@ -178,7 +187,7 @@ pub(super) async fn register(
     Param(subject): Param,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (text, references) = body(&app, request).await?;
+    let Taken { text, references, permit: _held } = body(&app, request).await?;
     let version = app.deps.registry.register(&subject, &text, &references).await.map_err(registry_problem)?;
     reply::json(StatusCode::CREATED, &Made { id: version.registered.id, version: version.version })
 }
@@ -196,7 +205,7 @@ pub(super) async fn check(
     Param(subject): Param,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (text, references) = body(&app, request).await?;
+    let Taken { text, references, permit: _held } = body(&app, request).await?;
     let differences = app.deps.registry.check(&subject, &text, &references).await.map_err(registry_problem)?;
     reply::json(StatusCode::OK, &Compatible { compatible: differences.is_empty(), differences })
 }
@@ -222,29 +231,36 @@ pub(super) async fn forget(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn body(app: &Arc<App>, request: Request) -> Result<(String, Vec<Reference>), Problem> {
+/// What a request hands in.
+struct Taken {
+    text: String,
+    references: Vec<ReferenceKey>,
+    /// Held until the answer: the registry may take its time, with the text in memory.
+    permit: Permit,
+}
+
+async fn body(app: &Arc<App>, request: Request) -> Result<Taken, Problem> {
     let (parts, body) = request.into_parts();
     request::check(&parts, |_| ())?;
-    let text = request::text(app, &parts, body).await?;
-    let new: NewSchema = request::json(text.as_str())?;
+    let body = request::text(app, &parts, body).await?;
+    let new: NewSchema<'_> = request::json(body.as_str())?;
     if new.references.len() > MAX_REFERENCES {
         let item = ErrorItem::about("body", "references", "too_long", format!("takes at most {MAX_REFERENCES}"));
         return Err(Problem::new(Code::RequestValidationFailed, "Too many references.").with(vec![item]));
     }
-    let mut references = Vec::with_capacity(new.references.len());
-    for reference in new.references {
-        let found = app.deps.registry.version(&reference.subject, reference.version).await.map_err(registry_problem)?;
-        let schema = found.registered.schema.text().to_owned();
-        references.push(Reference {
-            name: reference.name,
-            subject: reference.subject,
-            version: reference.version,
-            schema,
-        });
+    let text = text(new.schema)?;
+    check_size(text.len()).map_err(|error| registry_problem(RegistryError::Invalid(error.to_string())))?;
+    let key = |r: SchemaReference| ReferenceKey { name: r.name, subject: r.subject, version: r.version };
+    let references = new.references.into_iter().map(key).collect();
+    Ok(Taken { text, references, permit: body.into_permit() })
+}
+
+/// Avro as text, whichever way it was sent.
+fn text(schema: &RawValue) -> Result<String, Problem> {
+    if schema.get().starts_with('"') {
+        return request::json(schema.get());
     }
-    let text = match new.schema {
-        Value::String(text) => text,
-        schema => schema.to_string(),
-    };
-    Ok((text, references))
+    let mut text = String::new();
+    json::compact(schema.get(), &mut text);
+    Ok(text)
 }

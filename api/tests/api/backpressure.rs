@@ -1,10 +1,19 @@
 //! A log that is full, away, slow or unsure.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use forebay_avro::registry::{Change, MemoryStore, RegistryError, RegistryStore, Row};
 use forebay_broker::sim::ProduceFault;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Service, event, read_to_end, until};
+use crate::support::{PATIENCE, Service, event, read_to_end, until};
 
 const ONE: &str = "/api/v1/events/t";
 
@@ -100,4 +109,82 @@ async fn a_dead_letter_without_receipt_is_no_success() {
     service.post(&path, broken.to_string()).await.problem(503, "log_unavailable");
     assert_eq!(service.post(&path, broken.to_string()).await.status, 202);
     assert_eq!(service.records("events.dlq").await.len(), 1);
+}
+
+/// A store that writes only when it may.
+#[derive(Default)]
+struct SlowStore {
+    inner: MemoryStore,
+    held: Arc<AtomicBool>,
+}
+
+impl RegistryStore for SlowStore {
+    fn load(&self) -> Result<Vec<Row>, RegistryError> {
+        self.inner.load()
+    }
+
+    fn write(&self, changes: &[Change]) -> Result<(), RegistryError> {
+        while self.held.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.inner.write(changes)
+    }
+}
+
+#[tokio::test]
+async fn schemas_are_counted_until_the_registry_has_answered() {
+    let store = SlowStore::default();
+    let held = store.held.clone();
+    let service = Service::start_with(|s| {
+        s.settings.limits.admission_requests = 1;
+        s.store = Arc::new(store);
+    })
+    .await;
+    let new = json!({"schema": "\"int\""}).to_string();
+    let (dry_run, event) = ("/api/v1/events/t/validate", event("e").to_string());
+    for registry_door in [false, true] {
+        held.store(true, Ordering::SeqCst);
+        let registering = async {
+            match registry_door {
+                false => service.post("/api/v1/schemas/a/versions", &*new).await.status,
+                true => service.registry("POST", "/subjects/b/versions", &[], &*new).await.status,
+            }
+        };
+        let refused = async {
+            while service.post(dry_run, &*event).await.status != 503 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            held.store(false, Ordering::SeqCst);
+        };
+        let both = async { tokio::join!(registering, refused).0 };
+        let status = tokio::time::timeout(PATIENCE, both).await;
+        held.store(false, Ordering::SeqCst);
+        assert_eq!(status.expect("the text is not counted"), if registry_door { 200 } else { 201 });
+        assert_eq!(service.post(dry_run, &*event).await.status, 200, "it is given back");
+    }
+}
+
+#[tokio::test]
+async fn schemas_beyond_the_limit_are_refused_before_their_turn() {
+    let store = SlowStore::default();
+    let held = store.held.clone();
+    let service = Service::start_with(|s| s.store = Arc::new(store)).await;
+    held.store(true, Ordering::SeqCst);
+    let long = json!({"schema": format!("\"int\"{}", " ".repeat(1 << 20))}).to_string();
+    let compacted = format!(r#"{{"schema": {{{} "type": "int"}}}}"#, " ".repeat(1 << 20));
+    let all = async {
+        let registering = service.post("/api/v1/schemas/a/versions", &*compacted);
+        let refused = async {
+            let refused = service.post("/api/v1/schemas/b/versions", &*long).await;
+            assert!(refused.text.contains("over the limit of 1048576"), "{}", refused.text);
+            let refused = service.registry("POST", "/subjects/c/versions", &[], &*long).await;
+            assert!((refused.status, refused.text.contains("over the limit")) == (422, true), "{}", refused.text);
+            held.store(false, Ordering::SeqCst);
+        };
+        tokio::join!(registering, refused).0
+    };
+    let registered = tokio::time::timeout(PATIENCE, all).await;
+    held.store(false, Ordering::SeqCst);
+    assert_eq!(registered.expect("it waits for its turn").status, 201, "white space around JSON does not count");
+    assert_eq!(service.get("/api/v1/schemas/a/versions/latest").await.json()["schema"], r#"{"type":"int"}"#);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forebay_avro::{
     registry::{
-        Compatibility, Registry, RegistryError, Remote,
+        Compatibility, ReferenceKey, Registry, RegistryError, Remote,
         config::{RegistryAuth, RemoteSettings},
     },
     schema::Reference,
@@ -37,7 +37,8 @@ async fn what_one_side_says_the_other_understands() {
     assert_eq!((address.version, address.registered.id), (1, 1));
     let reference =
         Reference { name: "t.Address".into(), subject: "a/b".into(), version: 1, schema: ADDRESS.to_owned() };
-    let user = remote.register("user", USER, std::slice::from_ref(&reference)).await.unwrap();
+    let key = ReferenceKey { name: "t.Address".into(), subject: "a/b".into(), version: 1 };
+    let user = remote.register("user", USER, &[key]).await.unwrap();
     assert_eq!(user.registered.schema.references(), [reference]);
     assert_eq!(remote.subjects().await.unwrap(), ["a/b", "user"]);
 

@@ -8,7 +8,7 @@ use forebay_api::{
     control::ConnectorControl,
     serve,
 };
-use forebay_avro::registry::{Embedded, MemoryStore, Registry};
+use forebay_avro::registry::{Embedded, MemoryStore, Registry, RegistryStore};
 use forebay_broker::{
     Log, Record, TopicPartition,
     sim::{SimLog, SimSettings},
@@ -32,6 +32,8 @@ pub struct Setup {
     /// Instead of the embedded one.
     pub registry: Option<Arc<dyn Registry>>,
     pub connectors: Option<Arc<dyn ConnectorControl>>,
+    /// Of the embedded registry.
+    pub store: Arc<dyn RegistryStore>,
 }
 
 pub struct Service {
@@ -103,11 +105,16 @@ impl Service {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
-        let mut setup =
-            Setup { settings: settings(json!({})), sim: SimSettings::default(), registry: None, connectors: None };
+        let mut setup = Setup {
+            settings: settings(json!({})),
+            sim: SimSettings::default(),
+            registry: None,
+            connectors: None,
+            store: Arc::new(MemoryStore::default()),
+        };
         change(&mut setup);
         let log = SimLog::new(setup.sim);
-        let registry = Arc::new(Embedded::open(Arc::new(MemoryStore::default())).unwrap());
+        let registry = Arc::new(Embedded::open(setup.store).unwrap());
         let listeners = Listeners::bind(&setup.settings).await.unwrap();
         let address = listeners.api.as_ref().unwrap().local_addr().unwrap();
         let management = listeners.management.as_ref().unwrap().local_addr().unwrap();

@@ -18,7 +18,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::schema::{Reference, Schema};
+use crate::schema::Schema;
 
 pub use client::Remote;
 pub use embedded::{Against, Embedded};
@@ -184,10 +184,11 @@ pub trait Registry: Send + Sync + 'static {
         &self,
         subject: &str,
         text: &str,
-        references: &[Reference],
+        references: &[ReferenceKey],
     ) -> Result<Arc<Version>, RegistryError>;
     /// Dry run of [`Registry::register`]: the differences that would refuse it, empty if none.
-    async fn check(&self, subject: &str, text: &str, references: &[Reference]) -> Result<Vec<String>, RegistryError>;
+    async fn check(&self, subject: &str, text: &str, references: &[ReferenceKey])
+    -> Result<Vec<String>, RegistryError>;
     /// Forgets what is remembered of a subject's versions, so that the next question is asked where they are kept. While
     /// nobody answers there, what was known goes on being used. Nothing to do for whom keeps them.
     async fn forget(&self, _subject: &str) {}

@@ -17,8 +17,8 @@ fn open() -> Embedded {
     Embedded::open(Arc::new(MemoryStore::default())).unwrap()
 }
 
-fn reference(name: &str, subject: &str, version: u32) -> Reference {
-    Reference { name: name.into(), subject: subject.into(), version, schema: String::new() }
+fn reference(name: &str, subject: &str, version: u32) -> ReferenceKey {
+    ReferenceKey { name: name.into(), subject: subject.into(), version }
 }
 
 #[tokio::test]

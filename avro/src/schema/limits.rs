@@ -32,16 +32,24 @@ pub(super) fn check_texts(text: &str, references: &[Reference]) -> Result<(), Sc
             "merge some of them into one schema",
         ));
     }
-    let bytes = references.iter().map(|r| r.schema.len()).sum::<usize>() + text.len();
-    if bytes > MAX_TEXT_BYTES {
-        return Err(SchemaError::new(
-            "",
-            format!("{bytes} bytes with its references, over the limit of {MAX_TEXT_BYTES}"),
-            "split the schema, or shorten its documentation",
-        ));
-    }
+    check_size(references.iter().map(|r| r.schema.len()).sum::<usize>() + text.len())?;
     check_json_depth("", text)?;
     references.iter().try_for_each(|r| check_json_depth(&super::names::reference_place(&r.name), &r.schema))
+}
+
+/// Refuses more bytes of texts than a schema may have, with its references or so far.
+///
+/// # Errors
+/// Says how to have fewer.
+pub fn check_size(bytes: usize) -> Result<(), SchemaError> {
+    if bytes <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    Err(SchemaError::new(
+        "",
+        format!("{bytes} bytes with its references, over the limit of {MAX_TEXT_BYTES}"),
+        "split the schema, or shorten its documentation",
+    ))
 }
 
 /// Counts brackets outside strings. Text that is no JSON may pass; the parser says so better.

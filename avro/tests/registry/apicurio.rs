@@ -1,7 +1,7 @@
 //! Against Apicurio Registry, which is none of ours.
 
 use forebay_avro::{
-    registry::{Compatibility, Registry, RegistryError, Remote},
+    registry::{Compatibility, ReferenceKey, Registry, RegistryError, Remote},
     schema::Reference,
 };
 use forebay_components::{Apicurio, require};
@@ -46,7 +46,8 @@ async fn an_independent_registry_is_understood() {
     let order = r#"{"type":"record","name":"Order","namespace":"t","fields":[{"name":"by","type":"t.User"}]}"#;
     let reference =
         Reference { name: "t.User".into(), subject: users.clone(), version: 2, schema: USER_WITH_AGE.into() };
-    remote.register(&orders, order, std::slice::from_ref(&reference)).await.unwrap();
+    let key = ReferenceKey { name: "t.User".into(), subject: users.clone(), version: 2 };
+    remote.register(&orders, order, &[key]).await.unwrap();
     // Nothing remembered: as another process sees it.
     let other = Remote::open(&settings(&apicurio.url)).unwrap();
     let order = other.latest(&orders).await.unwrap();

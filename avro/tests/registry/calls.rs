@@ -1,9 +1,6 @@
 //! What is asked, and what is made of the answers.
 
-use forebay_avro::{
-    registry::{Compatibility, Registry, RegistryError, Remote, config::RegistryAuth},
-    schema::Reference,
-};
+use forebay_avro::registry::{Compatibility, ReferenceKey, Registry, RegistryError, Remote, config::RegistryAuth};
 use serde_json::{Value, json};
 use wiremock::{
     Mock, MockServer,
@@ -120,7 +117,7 @@ async fn a_lost_reference_is_no_unknown_id() {
     let remote = client(&server);
     let lost = remote.by_id(1).await.unwrap_err();
     assert!(matches!(&lost, RegistryError::Unavailable(why) if why.contains("reference \"t.A\"")), "{lost}");
-    let reference = Reference { name: "t.A".into(), subject: "a".into(), version: 1, schema: String::new() };
+    let reference = ReferenceKey { name: "t.A".into(), subject: "a".into(), version: 1 };
     let refused = remote.register("s", USER, &[reference]).await.unwrap_err();
     assert!(matches!(&refused, RegistryError::Invalid(why) if why.contains("register it first")), "{refused}");
 }

@@ -4,7 +4,10 @@ use axum::{
     body::Body,
     extract::{FromRequestParts, Path, rejection::PathRejection},
 };
-use forebay_avro::registry::{Embedded, MAX_NUMBER, NewSchema, Origin, ReferenceKey, Shown};
+use forebay_avro::{
+    registry::{Embedded, MAX_NUMBER, NewSchema, Origin, ReferenceKey, Shown},
+    schema::limits::check_size,
+};
 use http::{HeaderMap, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -15,6 +18,7 @@ use super::{
     answer::{OLDER_JSON, REGISTRY_JSON, Refused, Result, accepted},
 };
 use crate::{
+    admission::Permit,
     negotiate::JSON,
     problem::{Code, Problem},
     query::Query,
@@ -94,20 +98,21 @@ impl Asked {
         }
     }
 
-    /// The body, under the limits of every body.
-    pub(super) async fn json<T: DeserializeOwned>(&self, desk: &Desk, body: Body) -> Result<T> {
+    /// The body, under the limits of every body, and its share of them: held until the answer.
+    pub(super) async fn json<T: DeserializeOwned>(&self, desk: &Desk, body: Body) -> Result<(T, Permit)> {
         check_type(&self.headers)?;
         let text = request::text(&desk.app, &self.parts, body).await?;
-        serde_json::from_str(text.as_str()).map_err(|error| match error.is_data() {
+        let parsed = serde_json::from_str(text.as_str()).map_err(|error| match error.is_data() {
             true => Refused::body(error.to_string()),
             false => Refused::malformed(format!("The body is not JSON: {error}.")),
-        })
+        });
+        Ok((parsed?, text.into_permit()))
     }
 
     /// The schema in the body.
-    pub(super) async fn schema(&self, desk: &Desk, body: Body) -> Result<NewSchema> {
-        let posted: Posted = self.json(desk, body).await?;
-        posted.resolve(&desk.registry, self.flag("normalize"))
+    pub(super) async fn schema(&self, desk: &Desk, body: Body) -> Result<(NewSchema, Permit)> {
+        let (posted, permit): (Posted, _) = self.json(desk, body).await?;
+        Ok((posted.resolve(&desk.registry, self.flag("normalize"))?, permit))
     }
 }
 
@@ -185,6 +190,7 @@ impl Posted {
         let Some(text) = self.schema.filter(|text| !text.is_empty()) else {
             return Err(Refused::invalid_schema("Empty schema"));
         };
+        check_size(text.len()).map_err(|error| Refused::invalid_schema(error.to_string()))?;
         let resolved = self.references.unwrap_or_default().into_iter().map(|r| r.resolve(registry));
         let references = resolved.collect::<Result<_>>()?;
         let origin = match self.id {

@@ -52,7 +52,7 @@ pub(super) async fn set_level_of(State(desk): State<Desk>, asked: Asked, body: B
 }
 
 async fn put_level(desk: &Desk, asked: &Asked, subject: Option<&str>, body: Body) -> Result<Response> {
-    let NewLevel { compatibility } = asked.json(desk, body).await?;
+    let (NewLevel { compatibility }, _held) = asked.json(desk, body).await?;
     let level: Compatibility =
         compatibility.unwrap_or_default().parse().map_err(|e| Refused::invalid_level(format!("{e}")))?;
     desk.registry.set_level(subject, Some(level)).await?;
@@ -101,7 +101,7 @@ pub(super) async fn set_mode_of(State(desk): State<Desk>, asked: Asked, body: Bo
 }
 
 async fn put_mode(desk: &Desk, asked: &Asked, subject: Option<&str>, body: Body) -> Result<Response> {
-    let NewMode { mode } = asked.json(desk, body).await?;
+    let (NewMode { mode }, _held) = asked.json(desk, body).await?;
     let mode: Mode = mode.unwrap_or_default().parse().map_err(|e| Refused::invalid_mode(format!("{e}")))?;
     if subject.is_some() && mode == Mode::ReadonlyOverride {
         return Err(Refused::invalid_mode("READONLY_OVERRIDE is a mode of the whole registry only"));

@@ -51,7 +51,7 @@ pub(super) async fn referenced_by(State(desk): State<Desk>, asked: Asked) -> Res
 
 /// POST `/subjects/{subject}/versions`.
 pub(super) async fn register(State(desk): State<Desk>, asked: Asked, body: Body) -> Result<Response> {
-    let new = asked.schema(&desk, body).await?;
+    let (new, _held) = asked.schema(&desk, body).await?;
     let version = desk.registry.add(asked.first(), new).await?;
     let registered = json!({"id": version.schema.id, "version": version.version, "guid": version.schema.guid});
     answer(&asked.headers, &registered)
@@ -59,7 +59,7 @@ pub(super) async fn register(State(desk): State<Desk>, asked: Asked, body: Body)
 
 /// POST `/subjects/{subject}`: the version that holds a schema.
 pub(super) async fn look_up(State(desk): State<Desk>, asked: Asked, body: Body) -> Result<Response> {
-    let new = asked.schema(&desk, body).await?;
+    let (new, _held) = asked.schema(&desk, body).await?;
     let found = desk.registry.look_up(asked.first(), new, asked.shown()).await?;
     answer(&asked.headers, &shown(&found.ok_or_else(Refused::schema_not_found)?))
 }
@@ -76,7 +76,7 @@ pub(super) async fn compatible_with(State(desk): State<Desk>, asked: Asked, body
 }
 
 async fn compare(desk: &Desk, asked: &Asked, body: Body, against: Against) -> Result<Response> {
-    let new = asked.schema(desk, body).await?;
+    let (new, _held) = asked.schema(desk, body).await?;
     let differences = desk.registry.compare(asked.first(), new, against).await?;
     let compatible = Some(Value::from(differences.is_empty()));
     let messages = asked.flag("verbose").then(|| json!(differences));

@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::Certificate;
-use schema_registry_converter::schema_registry_common::{RegisteredSchema, SchemaType};
+use schema_registry_converter::schema_registry_common::{RegisteredReference, RegisteredSchema, SchemaType};
 use serde_json::json;
 
 use self::{
     memory::{Lives, Memory},
     nodes::{Failure, Nodes, Subject},
 };
-use super::{Compatibility, Registered, Registry, RegistryError, Version, config::RemoteSettings, rules};
-use crate::schema::{Reference, Schema, limits::MAX_REFERENCES};
+use super::{Compatibility, ReferenceKey, Registered, Registry, RegistryError, Version, config::RemoteSettings, rules};
+use crate::schema::{
+    Reference, Schema,
+    limits::{MAX_REFERENCES, check_size},
+};
 
 /// Bytes of `registry.ca_file`.
 const MAX_CA_BYTES: u64 = 1 << 20;
@@ -53,14 +56,6 @@ struct Key {
     subject: String,
     /// The latest, if none.
     version: Option<u32>,
-}
-
-/// A reference as the registry knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
-    name: String,
-    subject: String,
-    version: u32,
 }
 
 impl Remote {
@@ -133,7 +128,7 @@ impl Registry for Remote {
         &self,
         subject: &str,
         text: &str,
-        references: &[Reference],
+        references: &[ReferenceKey],
     ) -> Result<Arc<Version>, RegistryError> {
         let place = Subject::new(subject)?;
         let new = self.0.examined(text, references).await?;
@@ -156,7 +151,12 @@ impl Registry for Remote {
         Ok(Arc::new(Version { subject: subject.to_owned(), version, registered: self.by_id(id).await? }))
     }
 
-    async fn check(&self, subject: &str, text: &str, references: &[Reference]) -> Result<Vec<String>, RegistryError> {
+    async fn check(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[ReferenceKey],
+    ) -> Result<Vec<String>, RegistryError> {
         let place = Subject::new(subject)?;
         let new = self.0.examined(text, references).await?;
         match self.0.nodes.check(&place, &body(text, references)).await {
@@ -251,15 +251,13 @@ impl Core {
         if raw.schema_type != SchemaType::Avro {
             return Err(RegistryError::Invalid(format!("it is {:?}, not Avro", raw.schema_type)));
         }
-        let direct = raw.references.into_iter().map(|r| Name { name: r.name, subject: r.subject, version: r.version });
-        let references = self.resolve(direct.collect(), RegistryError::Unavailable).await?;
+        let references = self.resolve(keys(raw.references), RegistryError::Unavailable).await?;
         Ok(Arc::new(Registered { id, schema: parse(raw.schema, references).await? }))
     }
 
     /// A new schema, checked before it is sent.
-    async fn examined(&self, text: &str, references: &[Reference]) -> Result<Schema, RegistryError> {
-        let name = |r: &Reference| Name { name: r.name.clone(), subject: r.subject.clone(), version: r.version };
-        let references = self.resolve(references.iter().map(name).collect(), RegistryError::Invalid).await?;
+    async fn examined(&self, text: &str, references: &[ReferenceKey]) -> Result<Schema, RegistryError> {
+        let references = self.resolve(references.to_vec(), RegistryError::Invalid).await?;
         parse(text.to_owned(), references).await
     }
 
@@ -267,13 +265,14 @@ impl Core {
     /// in a circle end, too. `lost` makes the error for one that the registry does not have.
     async fn resolve(
         &self,
-        direct: Vec<Name>,
+        direct: Vec<ReferenceKey>,
         lost: fn(String) -> RegistryError,
     ) -> Result<Vec<Reference>, RegistryError> {
         let mut open = direct;
         open.reverse();
         let mut resolved: Vec<Reference> = Vec::new();
-        while let Some(Name { name, subject, version }) = open.pop() {
+        let mut bytes = 0;
+        while let Some(ReferenceKey { name, subject, version }) = open.pop() {
             if resolved.iter().any(|r| r.subject == subject && r.version == version) {
                 continue;
             }
@@ -289,12 +288,18 @@ impl Core {
                 error @ RegistryError::Unavailable(_) => error,
                 error => lost(format!("reference {name:?}: {error}; register it first")),
             })?;
-            let needed = raw.references.into_iter().rev();
-            open.extend(needed.map(|r| Name { name: r.name, subject: r.subject, version: r.version }));
+            open.extend(keys(raw.references).into_iter().rev());
+            bytes += raw.schema.len();
+            check_size(bytes).map_err(|error| RegistryError::Invalid(error.to_string()))?;
             resolved.push(Reference { name, subject, version, schema: raw.schema });
         }
         Ok(resolved)
     }
+}
+
+fn keys(references: Vec<RegisteredReference>) -> Vec<ReferenceKey> {
+    let key = |r: RegisteredReference| ReferenceKey { name: r.name, subject: r.subject, version: r.version };
+    references.into_iter().map(key).collect()
 }
 
 /// Parsing may take long: not on a thread that others wait for.
@@ -317,8 +322,8 @@ fn missing(failure: Failure, subject: &str, version: Option<u32>) -> RegistryErr
     }
 }
 
-fn body(text: &str, references: &[Reference]) -> String {
-    let reference = |r: &Reference| json!({"name": r.name, "subject": r.subject, "version": r.version});
+fn body(text: &str, references: &[ReferenceKey]) -> String {
+    let reference = |r: &ReferenceKey| json!({"name": r.name, "subject": r.subject, "version": r.version});
     match references {
         [] => json!({"schema": text}).to_string(),
         _ => json!({"schema": text, "references": references.iter().map(reference).collect::<Vec<_>>()}).to_string(),

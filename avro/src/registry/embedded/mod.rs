@@ -12,7 +12,6 @@ use super::{
     Compatibility, NewSchema, ReferenceKey, Registered, Registry, RegistryError, RegistryStore, Shown, Version,
     state::State,
 };
-use crate::schema::Reference;
 
 use self::core::Core;
 
@@ -98,7 +97,7 @@ impl Registry for Embedded {
         &self,
         subject: &str,
         text: &str,
-        references: &[Reference],
+        references: &[ReferenceKey],
     ) -> Result<Arc<Version>, RegistryError> {
         let (subject, new) = (subject.to_owned(), new_schema(text, references));
         self.change(move |core| {
@@ -108,7 +107,12 @@ impl Registry for Embedded {
         .await
     }
 
-    async fn check(&self, subject: &str, text: &str, references: &[Reference]) -> Result<Vec<String>, RegistryError> {
+    async fn check(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[ReferenceKey],
+    ) -> Result<Vec<String>, RegistryError> {
         self.compare(subject, new_schema(text, references), Against::Level).await
     }
 
@@ -121,8 +125,6 @@ impl Registry for Embedded {
     }
 }
 
-/// The texts of references are the registry's own, found by subject and version.
-fn new_schema(text: &str, references: &[Reference]) -> NewSchema {
-    let key = |r: &Reference| ReferenceKey { name: r.name.clone(), subject: r.subject.clone(), version: r.version };
-    NewSchema { text: text.to_owned(), references: references.iter().map(key).collect(), ..NewSchema::default() }
+fn new_schema(text: &str, references: &[ReferenceKey]) -> NewSchema {
+    NewSchema { text: text.to_owned(), references: references.to_vec(), ..NewSchema::default() }
 }

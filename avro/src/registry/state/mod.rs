@@ -14,7 +14,10 @@ use uuid::Uuid;
 use super::{
     Compatibility, Mode, ReferenceKey, RegistryError, Row, SchemaEntry, Shown, VersionEntry, identity::Identity,
 };
-use crate::schema::{Reference, limits::MAX_REFERENCES};
+use crate::schema::{
+    Reference,
+    limits::{MAX_REFERENCES, check_size},
+};
 
 use rows::{Key, StoredVersion, decode};
 use scoped::Scoped;
@@ -249,6 +252,7 @@ impl State {
     pub(super) fn resolve(&self, direct: &[ReferenceKey], shown: Shown) -> Result<Vec<Reference>, RegistryError> {
         let mut open: Vec<(ReferenceKey, Shown)> = direct.iter().rev().map(|key| (key.clone(), shown)).collect();
         let mut resolved: Vec<Reference> = Vec::new();
+        let mut bytes = 0;
         while let Some((next, shown)) = open.pop() {
             if resolved.iter().any(|r| r.subject == next.subject && r.version == next.version) {
                 continue;
@@ -263,6 +267,8 @@ impl State {
                 .map_err(|e| RegistryError::Invalid(format!("reference {:?}: {e}; register it first", next.name)))?;
             let stored = self.schema(id)?;
             open.extend(stored.references.iter().rev().map(|key| (key.clone(), Shown::All)));
+            bytes += stored.schema.len();
+            check_size(bytes).map_err(|error| RegistryError::Invalid(error.to_string()))?;
             let ReferenceKey { name, subject, version } = next;
             resolved.push(Reference { name, subject, version, schema: stored.schema.to_string() });
         }
