@@ -151,7 +151,8 @@ struct Schemas<'a> {
     registry: &'a dyn Registry,
     /// `event_type`, if the caller names some.
     types: Option<Vec<String>>,
-    known: HashMap<u32, Option<Arc<Registered>>>,
+    /// By id: the schema, or why there is none to decode with.
+    known: HashMap<u32, Result<Arc<Registered>, String>>,
     unavailable: Option<Problem>,
 }
 
@@ -173,8 +174,8 @@ impl Schemas<'_> {
             Err(error) => return Shown::Undecodable(error.to_string()),
         };
         match self.schema(id).await {
-            None => Shown::Undecodable(format!("no schema has id {id}")),
-            Some(registered) => {
+            Err(why) => Shown::Undecodable(why),
+            Ok(registered) => {
                 let mut event = String::with_capacity(value.len() * 2);
                 match event_back::to_event(&registered.schema, datum, &origin(record), &mut event) {
                     Ok(()) => Shown::Event(event),
@@ -184,19 +185,22 @@ impl Schemas<'_> {
         }
     }
 
-    async fn schema(&mut self, id: u32) -> Option<&Registered> {
-        if !self.known.contains_key(&id) {
-            let found = match self.registry.by_id(id).await {
-                Ok(registered) => Some(registered),
-                Err(RegistryError::UnknownId(_)) => None,
-                Err(error) => {
-                    self.unavailable = Some(registry_problem(error));
-                    None
-                }
-            };
-            self.known.insert(id, found);
+    async fn schema(&mut self, id: u32) -> Result<Arc<Registered>, String> {
+        if let Some(known) = self.known.get(&id) {
+            return known.clone();
         }
-        self.known.get(&id)?.as_deref()
+        let found = self.registry.by_id(id).await.map_err(|error| match error {
+            RegistryError::UnknownId(_) => error.to_string(),
+            // The record's fault, or its writer's: no reason to keep the others back.
+            RegistryError::Invalid(why) => format!("schema {id} can't be used: {why}"),
+            error => {
+                let why = error.to_string();
+                self.unavailable = Some(registry_problem(error));
+                why
+            }
+        });
+        self.known.insert(id, found.clone());
+        found
     }
 }
 
