@@ -17,6 +17,7 @@ pub mod names;
 mod negotiate;
 pub mod openapi;
 mod prepare;
+mod probe;
 pub mod problem;
 mod publish;
 mod query;

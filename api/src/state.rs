@@ -16,6 +16,7 @@ use crate::{
     config::Settings,
     metrics::Metrics,
     openapi::Live,
+    probe::Probe,
     problem::{Code, Problem},
     publish::Publisher,
     server::Deps,
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub admission: Arc<Admission>,
     /// What is served as `/openapi.json`.
     pub document: Live,
+    pub registry_probe: Probe,
     /// Permits for reads of topics, until their answers are sent.
     pub reads: Arc<Semaphore>,
     pub started: Instant,
@@ -61,6 +63,7 @@ impl App {
             publisher: Publisher::new(settings.clone(), deps.log.clone(), deps.registry.clone(), metrics.clone()),
             admission: Admission::new(limits.admission_bytes, limits.admission_requests),
             document: Live::default(),
+            registry_probe: Probe::default(),
             reads: Arc::new(Semaphore::new(limits.reads)),
             started: Instant::now(),
             in_flight: AtomicUsize::new(0),

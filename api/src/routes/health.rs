@@ -6,7 +6,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use forebay_avro::registry::RegistryError;
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -116,7 +115,7 @@ struct Queue {
 )]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let log = app.deps.log.health().await.is_ok();
-    let registry = !matches!(app.deps.registry.compatibility(None).await, Err(RegistryError::Unavailable(_)));
+    let registry = app.registry_probe.answers(&*app.deps.registry).await;
     let (status, code) = match (log, registry) {
         (true, true) => (Condition::Healthy, StatusCode::OK),
         (true, false) => (Condition::Degraded, StatusCode::OK),
