@@ -25,7 +25,7 @@ use crate::{
 
 /// Between two looks at what topics and schemas there are (fixed).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A look that takes longer is given up (fixed): the document stays as it was.
+/// What a look has not learnt by then (fixed) stays as it was.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// Schemas asked for at a time (fixed).
 const LOOKUPS: usize = 16;
@@ -75,20 +75,19 @@ impl Seen {
 }
 
 impl Live {
-    /// The whole document. If log or registry can't be asked, it is the last one.
+    /// The whole document. While the log can't be asked, it is the last one.
     pub(crate) async fn current(&self, app: &App) -> Result<Arc<Rendered>, Problem> {
         let mut state = self.0.lock().await;
         if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
-            match tokio::time::timeout(LOOK_WITHIN, look(app)).await {
-                Ok(Ok(seen)) if state.seen.as_ref().is_some_and(|old| old.is_like(&seen)) => {}
-                Ok(Ok(seen)) => {
+            match look(app, state.seen.as_ref()).await {
+                Ok(seen) if state.seen.as_ref().is_some_and(|old| old.is_like(&seen)) => {}
+                Ok(seen) => {
                     state.rendered = Some(build(app.settings.clone(), seen.clone()).await?);
                     state.seen = Some(seen);
                 }
-                Ok(Err(problem)) => {
+                Err(problem) => {
                     tracing::debug!(reason = %problem.detail, "The document can't follow topics and schemas.")
                 }
-                Err(_) => tracing::debug!("The document can't follow topics and schemas: no answer in time."),
             }
             state.looked = Some(Instant::now());
         }
@@ -105,37 +104,47 @@ impl Live {
         if names::check_topic(name).is_err() || !names::is_writable(name, &app.settings.dlq.topic) {
             return Err(Problem::new(Code::Forbidden, "The topic is written by the service itself."));
         }
-        let topic = find(app, name.into()).await?;
+        let topic = find(app, name.into()).await.map_err(registry_problem)?;
         build(app.settings.clone(), Seen { topics: vec![topic], more: 0 }).await
     }
 }
 
-/// The topics that take events, and their schemas.
-async fn look(app: &App) -> Result<Seen, Problem> {
-    let topics = app.deps.log.topics().await.map_err(log_problem)?;
-    let writable = |name: &str| names::check_topic(name).is_ok() && names::is_writable(name, &app.settings.dlq.topic);
-    let mut names: Vec<Arc<str>> =
-        topics.iter().map(|topic| Arc::from(&*topic.name)).filter(|name| writable(name)).collect();
-    names.sort();
-    let more = names.len().saturating_sub(MAX_TOPICS);
-    names.truncate(MAX_TOPICS);
-    let found = stream::iter(names).map(|name| find(app, name)).buffered(LOOKUPS);
-    let found: Vec<Result<SeenTopic, Problem>> = found.collect().await;
-    // A topic without a usable schema is one that only the general path describes.
-    let away =
-        |found: &Result<SeenTopic, Problem>| matches!(found, Err(problem) if problem.code == Code::RegistryUnavailable);
-    if let Some(Err(problem)) = found.iter().find(|found| away(found)) {
-        return Err(problem.clone());
-    }
+/// The topics that take events, and their schemas. A topic whose schema can't be asked for now stays as it was seen
+/// `before`; a topic without a usable one, and one that was not seen yet, has the general path only.
+async fn look(app: &App, before: Option<&Seen>) -> Result<Seen, Problem> {
+    let until = Instant::now() + LOOK_WITHIN;
+    let topics = tokio::time::timeout_at(until, app.deps.log.topics()).await;
+    let topics = topics.map_err(|_| Problem::new(Code::LogUnavailable, "The log did not answer in time."))?;
+    let topics = topics.map_err(log_problem)?;
+    let (names, more) = listed(topics.into_iter().map(|topic| topic.name), &app.settings);
+    let find = |name: Arc<str>| async move {
+        match tokio::time::timeout_at(until, find(app, name.clone())).await {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(RegistryError::UnknownSubject(_) | RegistryError::UnknownVersion { .. })) => None,
+            Ok(Err(RegistryError::Invalid(_) | RegistryError::InvalidSubject(_))) => None,
+            Ok(Err(_)) | Err(_) => before?.topics.iter().find(|seen| seen.name == name).cloned(),
+        }
+    };
+    let found: Vec<Option<SeenTopic>> = stream::iter(names).map(find).buffered(LOOKUPS).collect().await;
     Ok(Seen { topics: found.into_iter().flatten().collect(), more })
 }
 
-async fn find(app: &App, name: Arc<str>) -> Result<SeenTopic, Problem> {
+/// Which of the log's topics are listed, those of the configuration first, and how many are not.
+fn listed(names: impl Iterator<Item = Arc<str>>, settings: &Settings) -> (Vec<Arc<str>>, usize) {
+    let writable = |name: &str| names::check_topic(name).is_ok() && names::is_writable(name, &settings.dlq.topic);
+    let mut names: Vec<Arc<str>> = names.filter(|name| writable(name)).collect();
+    names.sort_by_cached_key(|name| (!settings.topics.contains_key(&**name), name.clone()));
+    let more = names.len().saturating_sub(MAX_TOPICS);
+    names.truncate(MAX_TOPICS);
+    (names, more)
+}
+
+async fn find(app: &App, name: Arc<str>) -> Result<SeenTopic, RegistryError> {
     let settings = app.settings.topic(&name);
     let version = match version_for(&*app.deps.registry, &settings).await {
         Ok(version) => Some(version),
         Err(RegistryError::UnknownSubject(_)) if settings.missing_schema == MissingSchema::Envelope => None,
-        Err(error) => return Err(registry_problem(error)),
+        Err(error) => return Err(error),
     };
     Ok(SeenTopic { name, settings, version })
 }
