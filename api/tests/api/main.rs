@@ -19,4 +19,5 @@ mod registry;
 mod registry_away;
 mod registry_both_sides;
 mod registry_clients;
+mod registry_trouble;
 mod support;

@@ -14,9 +14,9 @@ use wiremock::{
 
 use crate::support::{Answer, Service, settings};
 
-const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"tail","type":"string"}]}"#;
+pub const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"tail","type":"string"}]}"#;
 
-async fn answer(server: &MockServer, verb: &str, at: &str, body: Value) {
+pub async fn answer(server: &MockServer, verb: &str, at: &str, body: Value) {
     Mock::given(method(verb))
         .and(path(at))
         .respond_with(ResponseTemplate::new(200).set_body_json(body))
@@ -126,18 +126,25 @@ async fn a_schema_that_is_no_avro_takes_no_events() {
 }
 
 fn remote(url: &str) -> Arc<Remote> {
-    let settings = RemoteSettings {
+    open(remote_settings(url))
+}
+
+pub fn remote_settings(url: &str) -> RemoteSettings {
+    RemoteSettings {
         urls: vec![url.parse().unwrap()],
         auth: RegistryAuth::None,
         ca_file: None,
         timeout: Duration::from_secs(20),
         latest_ttl: Duration::from_secs(60),
         unknown_ttl: Duration::ZERO,
-    };
+    }
+}
+
+pub fn open(settings: RemoteSettings) -> Arc<Remote> {
     Arc::new(Remote::open(&settings).unwrap())
 }
 
-fn flight() -> String {
+pub fn flight() -> String {
     json!({
         "event_id": "1",
         "timestamp": "2024-05-01T12:00:00Z",

@@ -255,3 +255,47 @@ async fn many_schemas_do_not_fill_the_memory() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_old_version_held_for_others_does_not_outlive_a_change() {
+    let server = MockServer::start().await;
+    get(&server, LATEST, ok(&version("s", 1, 1, USER))).await;
+    let remote = Remote::open(&RemoteSettings { latest_ttl: Duration::from_millis(1), ..settings(&server.uri()) });
+    let remote = remote.unwrap();
+    remote.latest("s").await.unwrap();
+    server.reset().await;
+    // Longer than a caller waits where there is an older answer.
+    let slow = ok(&version("s", 1, 1, USER)).set_delay(Duration::from_millis(1_600));
+    get(&server, LATEST, slow).await;
+    eventually("the version is asked for again", || async {
+        let _ = tokio::time::timeout(Duration::from_millis(10), remote.latest("s")).await;
+        asked(&server, LATEST).await > 0
+    })
+    .await;
+    let waiting = tokio::spawn({
+        let remote = remote.clone();
+        async move { remote.latest("s").await.unwrap().version }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.reset().await;
+    get(&server, LATEST, ok(&version("s", 2, 2, USER_WITH_AGE))).await;
+    remote.forget("s").await;
+    assert_eq!(waiting.await.unwrap(), 1, "nobody waits longer");
+    assert_eq!(remote.latest("s").await.unwrap().version, 2);
+}
+
+#[tokio::test]
+async fn the_versions_of_a_subject_are_remembered_until_it_is_forgotten() {
+    let server = MockServer::start().await;
+    let list = "/subjects/s/versions";
+    get(&server, list, ok(&json!([2, 1]))).await;
+    let remote = client(&server);
+    for _ in 0..3 {
+        assert_eq!(remote.versions("s").await.unwrap(), [1, 2]);
+    }
+    assert_eq!(asked(&server, list).await, 1);
+    server.reset().await;
+    get(&server, list, ok(&json!([1, 2, 3]))).await;
+    remote.forget("s").await;
+    assert_eq!(remote.versions("s").await.unwrap(), [1, 2, 3]);
+}

@@ -20,15 +20,21 @@ const HELD_FOR: Duration = Duration::from_secs(5);
 /// How long a caller waits for a newer answer while there is an older one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Something with a schema in it.
+/// Something that is remembered by its size.
 pub(super) trait Weighed: Clone + Send + Sync + 'static {
-    /// Bytes of its texts.
+    /// Bytes of what it holds.
     fn bytes(&self) -> usize;
 }
 
 impl Weighed for Arc<Registered> {
     fn bytes(&self) -> usize {
         self.schema.text().len() + self.schema.references().iter().map(|r| r.schema.len()).sum::<usize>()
+    }
+}
+
+impl Weighed for Arc<Vec<u32>> {
+    fn bytes(&self) -> usize {
+        size_of::<u32>() * self.len()
     }
 }
 
@@ -105,13 +111,18 @@ where
         if let Some(entry) = self.fresh.get(key).await {
             return entry.answer;
         }
+        let changes = self.changes.load(Ordering::SeqCst);
         let (this, owned) = (self.clone(), key.clone());
         let asking = tokio::spawn(async move { this.renew(owned, ask).await });
         let Some(last) = self.last.get(key).await else { return joined(asking.await) };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(done) => joined(done),
             Err(_) => {
-                self.fresh.insert(key.clone(), self.entry(Ok(last.clone()), Some(HELD_FOR))).await;
+                self.fresh.insert(key.clone(), Entry { answer: Ok(last.clone()), life: Some(HELD_FOR), changes }).await;
+                // Whoever asks after a change gets no older answer only because someone else waited for it.
+                if changes != self.changes.load(Ordering::SeqCst) {
+                    self.fresh.invalidate(key).await;
+                }
                 Ok(last)
             }
         }
@@ -120,7 +131,8 @@ where
     /// Remembers what was found by other means.
     pub(super) async fn put(&self, key: K, found: V) {
         self.last.insert(key.clone(), found.clone()).await;
-        self.fresh.insert(key, self.entry(Ok(found), self.lives.found)).await;
+        let changes = self.changes.load(Ordering::SeqCst);
+        self.fresh.insert(key, Entry { answer: Ok(found), life: self.lives.found, changes }).await;
     }
 
     /// What is remembered as found.
@@ -180,10 +192,6 @@ where
             }
             Err(error) => self.last.get(key).await.map(|last| (Ok(last), Some(HELD_FOR))).ok_or(error),
         }
-    }
-
-    fn entry(&self, answer: Answer<V>, life: Option<Duration>) -> Entry<V> {
-        Entry { answer, life, changes: self.changes.load(Ordering::SeqCst) }
     }
 }
 

@@ -49,6 +49,9 @@ struct Core {
     ids: Memory<u32, Arc<Registered>>,
     /// The subject is in the key, so a schema seen under one subject is not thereby one of another.
     versions: Memory<Key, Arc<Version>>,
+    /// Which versions a subject has: for as long as it is remembered that something is unknown, as a version that is
+    /// not on the list is.
+    lists: Memory<String, Arc<Vec<u32>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +75,7 @@ impl Remote {
             nodes: Nodes::new(settings, &certificates(settings)?)?,
             ids: Memory::new(Lives { found: None, unknown }),
             versions: Memory::new(Lives { found: Some(settings.latest_ttl), unknown }),
+            lists: Memory::new(Lives { found: Some(unknown), unknown }),
         };
         Ok(Self(Arc::new(core)))
     }
@@ -118,10 +122,12 @@ impl Registry for Remote {
     }
 
     async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
-        let answer = self.0.nodes.versions(&Subject::new(subject)?).await;
-        let mut versions = answer.map_err(|failure| missing(failure, subject, None))?;
-        versions.sort_unstable();
-        Ok(versions)
+        let (core, asked) = (self.0.clone(), subject.to_owned());
+        let ask = move || {
+            let (core, subject) = (core.clone(), asked.clone());
+            async move { core.list(&subject).await }
+        };
+        self.0.lists.get(&subject.to_owned(), ask).await.map(Arc::unwrap_or_clone)
     }
 
     async fn register(
@@ -137,9 +143,9 @@ impl Registry for Remote {
             return Err(match failure.fault.status() {
                 Some(409) => self.incompatible(subject, &new, vec![failure.fault.to_string()]).await,
                 Some(422) if failure.fault.code() == Some(code::READ_ONLY) => {
-                    RegistryError::NotPermitted(failure.to_string())
+                    RegistryError::NotPermitted(said(&failure))
                 }
-                Some(422) => RegistryError::Invalid(failure.to_string()),
+                Some(422) => RegistryError::Invalid(said(&failure)),
                 _ => failure.into(),
             });
         }
@@ -167,13 +173,14 @@ impl Registry for Remote {
             },
             // A new subject takes everything.
             Err(Failure { fault, .. }) if matches!(fault.code(), Some(code::SUBJECT | code::VERSION)) => Ok(Vec::new()),
-            Err(failure) if failure.fault.status() == Some(422) => Err(RegistryError::Invalid(failure.to_string())),
+            Err(failure) if failure.fault.status() == Some(422) => Err(RegistryError::Invalid(said(&failure))),
             Err(failure) => Err(failure.into()),
         }
     }
 
     async fn forget(&self, subject: &str) {
         self.0.versions.changed(|key| key.subject == subject).await;
+        self.0.lists.changed(|key| key == subject).await;
     }
 
     async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError> {
@@ -200,7 +207,7 @@ impl Remote {
     /// registry's words.
     async fn incompatible(&self, subject: &str, new: &Schema, said: Vec<String>) -> RegistryError {
         let level = self.compatibility(Some(subject)).await.unwrap_or_default();
-        let versions = self.versions(subject).await.unwrap_or_default();
+        let versions = self.0.list(subject).await.unwrap_or_default();
         let latest = versions.last().copied().unwrap_or_default();
         let refused = |version, differences| RegistryError::Incompatible {
             subject: subject.to_owned(),
@@ -244,6 +251,13 @@ impl Core {
             }
         };
         Ok(Arc::new(Version { subject, version, registered }))
+    }
+
+    async fn list(&self, subject: &str) -> Result<Arc<Vec<u32>>, RegistryError> {
+        let answer = self.nodes.versions(&Subject::new(subject)?).await;
+        let mut versions = answer.map_err(|failure| missing(failure, subject, None))?;
+        versions.sort_unstable();
+        Ok(Arc::new(versions))
     }
 
     /// Parses an answer, with all that it refers to.
@@ -307,6 +321,11 @@ async fn parse(text: String, references: Vec<Reference>) -> Result<Schema, Regis
     let parsed = tokio::task::spawn_blocking(move || Schema::parse(&text, &references)).await;
     let parsed = parsed.map_err(|error| RegistryError::Unavailable(format!("its task ended: {error}")))?;
     parsed.map_err(|error| RegistryError::Invalid(error.to_string()))
+}
+
+/// A refusal as callers may read it: which node gave it is none of their business.
+fn said(failure: &Failure) -> String {
+    format!("the schema registry {}", failure.fault)
 }
 
 /// "There is no such version" apart from all other failures.
