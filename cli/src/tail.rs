@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     args,
@@ -27,6 +27,13 @@ struct Page {
     high_watermarks: BTreeMap<String, i64>,
 }
 
+/// Where an event stands: all that is needed to count it, whatever else it holds.
+#[derive(Debug, Deserialize)]
+struct Place {
+    partition: i32,
+    offset: i64,
+}
+
 /// What is told of an event on one line.
 #[derive(Debug, Deserialize)]
 struct Line<'a> {
@@ -36,7 +43,8 @@ struct Line<'a> {
     timestamp: String,
     #[serde(default)]
     event_type: String,
-    key: Option<String>,
+    /// Text, or `{"base64": …}` if it is none.
+    key: Option<Value>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -137,7 +145,8 @@ impl Position {
         let mut fresh: BTreeMap<String, i64> = BTreeMap::new();
         let mut events = Vec::new();
         for event in page.events.into_iter().rev() {
-            let Some((partition, offset)) = place(&event) else { continue };
+            let Ok(Place { partition, offset }) = serde_json::from_str(event.get()) else { continue };
+            let partition = partition.to_string();
             let next = self.0.get(&partition).copied().unwrap_or(0);
             let high = page.high_watermarks.get(&partition).copied().unwrap_or(0);
             if (next..high).contains(&offset) {
@@ -158,11 +167,6 @@ impl Position {
     }
 }
 
-fn place(event: &RawValue) -> Option<(String, i64)> {
-    let Line { partition, offset, .. } = serde_json::from_str(event.get()).ok()?;
-    Some((partition.to_string(), offset))
-}
-
 fn show(event: &RawValue, context: &Context) -> Outcome {
     match context.output.format {
         Format::Table => context.output.line(&sentence(event)),
@@ -177,7 +181,11 @@ fn sentence(event: &RawValue) -> String {
     match line.error {
         Some(error) => format!("{partition}:{offset}  undecodable: {error}"),
         None => {
-            let key = line.key.as_deref().unwrap_or("-");
+            let key = match &line.key {
+                None => "-".to_owned(),
+                Some(Value::String(text)) => text.clone(),
+                Some(bytes) => bytes.to_string(),
+            };
             let payload = line.payload.map_or("-", RawValue::get);
             format!("{partition}:{offset}  {timestamp}  {key}  {event_type}  {payload}")
         }
@@ -204,13 +212,24 @@ mod tests {
         let mut position = Position(BTreeMap::from([("0".into(), 5), ("1".into(), 0)]));
         // Newest first; 0:7 came after the watermarks were taken.
         let news = position.advance(page(&[(0, 7), (0, 6), (0, 5), (0, 4)], &[("0", 7), ("1", 0)]));
-        assert_eq!(news.events.iter().filter_map(|e| place(e)).map(|p| p.1).collect::<Vec<_>>(), [5, 6]);
+        let offset = |event: &RawValue| serde_json::from_str::<Place>(event.get()).unwrap().offset;
+        assert_eq!(news.events.iter().map(|event| offset(event)).collect::<Vec<_>>(), [5, 6]);
         assert_eq!(news.missed, []);
         let news = position.advance(page(&[(1, 9), (1, 8), (0, 7)], &[("0", 8), ("1", 10)]));
         assert_eq!(news.events.len(), 3);
         assert_eq!(news.missed, [Missed { partition: "1".into(), records: 8, from: 0, to: 9 }]);
         let news = position.advance(page(&[(1, 9), (0, 7)], &[("0", 8), ("1", 10)]));
         assert_eq!((news.events.len(), news.missed.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_key_of_bytes_is_shown_and_not_missed() {
+        let event =
+            r#"{"partition":0,"offset":5,"timestamp":"t","key":{"base64":"/w=="},"event_type":"e","payload":1}"#;
+        let page = Page { events: vec![raw(event)], high_watermarks: BTreeMap::from([("0".into(), 6)]) };
+        let news = Position(BTreeMap::from([("0".into(), 5)])).advance(page);
+        assert_eq!((news.events.len(), news.missed), (1, Vec::new()));
+        assert_eq!(sentence(&news.events[0]), r#"0:5  t  {"base64":"/w=="}  e  1"#);
     }
 
     #[test]
