@@ -78,7 +78,7 @@ pub fn greet(role: Role, context: &Context, doors: &Doors) -> Outcome {
         registry_url: doors.registry.as_deref(),
         lake: delivered,
     };
-    context.output.one(&ready, &facts)
+    context.output.one_of_a_service(&ready, &facts)
 }
 
 /// Where the log is.

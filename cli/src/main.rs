@@ -26,7 +26,7 @@ mod topics;
 mod ui;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser};
 
@@ -37,6 +37,10 @@ use crate::{
     role::Role,
     ui::Output,
 };
+
+/// How long the end waits for calls that block (fixed). All that counts is closed by then; what is left are questions
+/// to a cluster that does not answer, whose own time-outs are longer than anybody waits for a prompt.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -69,7 +73,7 @@ fn on_runtime(global: &Global, verb: &Verb) -> Outcome {
     config::arm_crash_point()?;
     let context = Context::new(global, matches!(verb, Verb::Up(_) | Verb::Api(_) | Verb::Sink(_)))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::error)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match verb {
             Verb::Up(args) => Box::pin(serve::run(Role::Up, args, &context)).await,
             Verb::Api(args) => Box::pin(serve::run(Role::Api, args, &context)).await,
@@ -82,7 +86,9 @@ fn on_runtime(global: &Global, verb: &Verb) -> Outcome {
             Verb::Connectors(args) => connectors::run(args, &context).await,
             Verb::Completions { .. } | Verb::Config { .. } => Ok(()),
         }
-    })
+    });
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    ended
 }
 
 fn completions(shell: clap_complete::Shell) -> Outcome {

@@ -46,11 +46,12 @@ pub async fn run(role: Role, args: &args::Serve, context: &Context) -> Outcome {
     };
     let ended = match ready {
         Ok(()) if !asked.is_cancelled() => {
-            if let Some(lock) = &mut lock {
-                lock.tell(system.doors.api.clone())?;
+            let told = lock.as_mut().map_or(Ok(()), |lock| lock.tell(system.doors.api.clone()));
+            match told.and_then(|()| greet::greet(role, context, &system.doors)) {
+                Ok(()) => until_asked(&asked, &mut system.served, &*system.parts.log).await,
+                // Nobody learns that it is ready, but it has been taking events.
+                untold => untold,
             }
-            greet::greet(role, context, &system.doors)?;
-            until_asked(&asked, &mut system.served, &*system.parts.log).await
         }
         other => other,
     };

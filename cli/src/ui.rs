@@ -50,10 +50,19 @@ impl Output {
 
     /// One result; a table shows `facts`, a name and a value each.
     pub fn one<T: Serialize>(self, value: &T, facts: &[(&str, String)]) -> Outcome {
+        self.line(&self.text_of_one(value, facts)?)
+    }
+
+    /// The same from a process that must not end where it stands: that nobody reads on is for it to know.
+    pub fn one_of_a_service<T: Serialize>(self, value: &T, facts: &[(&str, String)]) -> Outcome {
+        write_line(&self.text_of_one(value, facts)?).map_err(not_written)
+    }
+
+    fn text_of_one<T: Serialize>(self, value: &T, facts: &[(&str, String)]) -> Result<String, Failure> {
         match self.format {
-            Format::Table => self.line(&table::facts(facts)),
-            Format::Json => self.line(&pretty(value)?),
-            Format::Ndjson => self.line(&compact(value)?),
+            Format::Table => Ok(table::facts(facts)),
+            Format::Json => pretty(value),
+            Format::Ndjson => compact(value),
         }
     }
 
@@ -68,13 +77,20 @@ impl Output {
 
     /// One line on stdout. A reader that went away (`| head`) ends the command in silence.
     pub fn line(self, text: &str) -> Outcome {
-        let mut out = io::stdout().lock();
-        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        match write_line(text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            Err(error) => Err(Failure::error(format!("can't write the result: {error}"))),
-            Ok(()) => Ok(()),
+            written => written.map_err(not_written),
         }
     }
+}
+
+fn write_line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush())
+}
+
+fn not_written(error: io::Error) -> Failure {
+    Failure::error(format!("can't write the result: {error}"))
 }
 
 /// A line on stderr: a hint, a refused event, an error. Nobody reads it if stderr is closed, and that is no error.

@@ -7,7 +7,7 @@ mod support;
 use std::{fmt::Write as _, process::Stdio};
 
 use rustix::process::Signal;
-use support::{Place, Running, event, get, status, until};
+use support::{Place, Ran, Running, event, get, status, until};
 
 #[test]
 fn events_go_in_and_come_out_as_parquet() {
@@ -223,4 +223,19 @@ fn produce_reads_a_slow_pipe_line_by_line_and_ends_by_ctrl_c() {
     assert!(ran.stdout.contains("hello: 1 accepted"), "{ran:#?}");
     drop(stdin);
     up.stop().exits(0);
+}
+
+#[test]
+fn a_service_that_nobody_hears_still_drains() {
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    for stdout in [Stdio::piped(), full()] {
+        let place = Place::new();
+        let mut up = place.command(&["up"]).stdout(stdout).spawn().unwrap();
+        // As `| head` does.
+        drop(up.stdout.take());
+        let ran = Ran::from(up.wait_with_output().unwrap()).exits(1);
+        for part in ["can't write the result", "Everything is drained and closed"] {
+            assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
+        }
+    }
 }
