@@ -1,6 +1,7 @@
 //! What the service shows of connectors. The trait is declared here over plain types; the command joins it to the
 //! crate that runs them, so that neither crate knows the other.
 
+use forebay_broker::LogError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,9 +9,15 @@ use utoipa::ToSchema;
 #[async_trait::async_trait]
 pub trait ConnectorControl: Send + Sync + 'static {
     /// All connectors, sorted by name.
-    async fn connectors(&self) -> Vec<ConnectorStatus>;
+    ///
+    /// # Errors
+    /// The log can't tell how far they are.
+    async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError>;
     /// One connector, if there is one of that name.
-    async fn connector(&self, name: &str) -> Option<ConnectorStatus>;
+    ///
+    /// # Errors
+    /// The log can't tell how far it is.
+    async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError>;
 }
 
 /// A connector as it is now.

@@ -52,6 +52,14 @@ fn parse(text: &str, file: Option<&Path>, variables: HashMap<String, String>) ->
     settings::resolve(options, file).map_err(|(key, text)| Problem { line: node.line_of(&key), path: vec![key], text })
 }
 
+#[cfg(test)]
+impl Config {
+    /// The configuration of a text.
+    pub fn of(text: &str) -> Self {
+        parse(text, None, HashMap::new()).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+}
+
 fn read(file: &Path) -> Result<String, Failure> {
     let told = |error: std::io::Error| {
         Failure::usage(format!("can't read the configuration {}: {error}; name it with -c FILE", file.display()))

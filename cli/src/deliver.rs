@@ -1,14 +1,14 @@
 //! Connectors: where `sink`, which runs them, and `api`, which shows them, are joined.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus};
-use forebay_broker::{Log, LogError, TopicPartition};
+use forebay_broker::{Log, LogError, TopicInfo, TopicPartition};
 use forebay_sink::{
     config::{Conditional, ConnectorSettings, Location},
     connector::{Connector, Deps},
@@ -31,7 +31,7 @@ const SINK: &str = "s3";
 #[derive(Clone)]
 pub struct Running {
     connectors: Arc<Mutex<Vec<Connector>>>,
-    log: Arc<dyn Log>,
+    reader: Reader,
 }
 
 impl Running {
@@ -51,7 +51,8 @@ impl Running {
             tmp_dir: tmp_dir.to_owned(),
         };
         let started = config.connectors.iter().map(|settings| Connector::start(settings.clone(), deps.clone()));
-        Ok(Self { connectors: Arc::new(Mutex::new(started.collect())), log: parts.log.clone() })
+        let connectors = Arc::new(Mutex::new(started.collect()));
+        Ok(Self { connectors, reader: Reader::new(config, parts.log.clone()) })
     }
 
     /// Writes out what is open and stops, all at once and within the time given.
@@ -68,41 +69,88 @@ impl Running {
         Err(Failure::error("not all batches were delivered in time; the next start delivers them, each row once"))
     }
 
-    /// How they are now. The lag is counted to the log's end as it is at this moment: a task knows of records only
-    /// when it has polled them.
-    async fn statuses(&self) -> Vec<ConnectorStatus> {
-        let mut statuses: Vec<_> =
-            self.connectors.lock().unwrap_or_else(PoisonError::into_inner).iter().map(shown).collect();
-        for status in &mut statuses {
-            for partition in &mut status.partitions {
-                let part = TopicPartition::new(partition.topic.as_str(), partition.partition);
-                if let Ok(marks) = self.log.watermarks(&part).await {
-                    partition.high_watermark = marks.high;
-                    partition.lag = marks.high - partition.committed.unwrap_or(marks.low);
-                }
-            }
-            status.lag = status.partitions.iter().map(|p| p.lag).sum();
+    async fn statuses(&self) -> Result<Vec<ConnectorStatus>, LogError> {
+        let (settings, mut statuses): (Vec<_>, Vec<_>) = {
+            let connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+            connectors.iter().map(|connector| (connector.settings().clone(), shown(connector))).unzip()
+        };
+        for (settings, status) in settings.iter().zip(&mut statuses) {
+            self.reader.fill_in(settings, status).await?;
         }
-        statuses
+        statuses.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(statuses)
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectorControl for Running {
-    async fn connectors(&self) -> Vec<ConnectorStatus> {
+    async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
         self.statuses().await
     }
 
-    async fn connector(&self, name: &str) -> Option<ConnectorStatus> {
-        self.statuses().await.into_iter().find(|status| status.name == name)
+    async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
+        Ok(self.statuses().await?.into_iter().find(|status| status.name == name))
+    }
+}
+
+/// Reads in the log how far a connector is: the one place that says what it has still to deliver. A task knows only of
+/// partitions that it has claimed, and of records that it has polled; what waits for it is in the log.
+#[derive(Clone)]
+struct Reader {
+    log: Arc<dyn Log>,
+    dlq_topic: String,
+}
+
+impl Reader {
+    fn new(config: &Config, log: Arc<dyn Log>) -> Self {
+        Self { log, dlq_topic: config.dlq.topic.clone() }
+    }
+
+    /// Replaces the partitions by all that the connector reads. Commits that are there already are of its tasks, who
+    /// may know newer ones than the log tells.
+    async fn fill_in(&self, settings: &ConnectorSettings, status: &mut ConnectorStatus) -> Result<(), LogError> {
+        let known: HashMap<TopicPartition, Option<i64>> =
+            status.partitions.drain(..).map(|p| (TopicPartition::new(p.topic, p.partition), p.committed)).collect();
+        let committed = self.log.committed(&settings.group()).await?;
+        for part in self.partitions(settings).await? {
+            let marks = match self.log.watermarks(&part).await {
+                Ok(marks) => marks,
+                // Deleted just now.
+                Err(LogError::UnknownTopic(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let committed = committed.get(&part).map(|c| c.offset).max(known.get(&part).copied().flatten());
+            status.partitions.push(PartitionStatus {
+                topic: part.topic.to_string(),
+                partition: part.partition,
+                committed,
+                high_watermark: marks.high,
+                lag: marks.high - committed.unwrap_or(marks.low),
+            });
+        }
+        status.lag = status.partitions.iter().map(|p| p.lag).sum();
+        Ok(())
+    }
+
+    async fn partitions(&self, settings: &ConnectorSettings) -> Result<Vec<TopicPartition>, LogError> {
+        let mut topics = self.log.topics().await?;
+        topics.retain(|topic| match settings.all_topics {
+            true => forebay_api::names::is_writable(&topic.name, &self.dlq_topic),
+            false => settings.topics.iter().any(|name| **name == *topic.name),
+        });
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        let parts = |topic: &TopicInfo| {
+            let name = topic.name.clone();
+            (0..topic.partitions).map(move |partition| TopicPartition::new(name.clone(), partition))
+        };
+        Ok(topics.iter().flat_map(parts).collect())
     }
 }
 
 /// The connectors of the configuration where none runs in this process: how far each one is stands in the log.
 pub struct Resting {
     connectors: Vec<ConnectorSettings>,
-    dlq_topic: String,
-    log: Arc<dyn Log>,
+    reader: Reader,
     state: ConnectorState,
 }
 
@@ -111,63 +159,45 @@ impl Resting {
     pub fn new(config: &Config, log: Arc<dyn Log>) -> Self {
         // A local log is open here, so nobody else can be at work on it.
         let state = if config.local_log().is_some() { ConnectorState::Stopped } else { ConnectorState::Unknown };
-        Self { connectors: config.connectors.clone(), dlq_topic: config.dlq.topic.clone(), log, state }
+        let mut connectors = config.connectors.clone();
+        connectors.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { connectors, reader: Reader::new(config, log), state }
     }
 
     async fn status(&self, settings: &ConnectorSettings) -> Result<ConnectorStatus, LogError> {
-        let committed = self.log.committed(&settings.group()).await?;
-        let mut partitions = Vec::new();
-        for topic in self.log.topics().await? {
-            let wild = settings.all_topics && forebay_api::names::is_writable(&topic.name, &self.dlq_topic);
-            if !wild && !settings.topics.iter().any(|name| **name == *topic.name) {
-                continue;
-            }
-            for partition in 0..topic.partitions {
-                let part = TopicPartition::new(topic.name.clone(), partition);
-                let marks = self.log.watermarks(&part).await?;
-                let committed = committed.get(&part).map(|c| c.offset);
-                partitions.push(PartitionStatus {
-                    topic: topic.name.to_string(),
-                    partition,
-                    committed,
-                    high_watermark: marks.high,
-                    lag: marks.high - committed.unwrap_or(marks.low),
-                });
-            }
-        }
-        Ok(ConnectorStatus {
+        let mut status = ConnectorStatus {
             name: settings.name.clone(),
             sink: SINK.to_owned(),
             destination: settings.destination(),
             state: self.state,
-            lag: partitions.iter().map(|p| p.lag).sum(),
+            lag: 0,
             rows: 0,
             bytes: 0,
             dead_letters: 0,
             last_flush: None,
             tasks: Vec::new(),
-            partitions,
-        })
+            partitions: Vec::new(),
+        };
+        self.reader.fill_in(settings, &mut status).await?;
+        Ok(status)
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectorControl for Resting {
-    async fn connectors(&self) -> Vec<ConnectorStatus> {
-        let mut statuses = BTreeMap::new();
+    async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
+        let mut statuses = Vec::with_capacity(self.connectors.len());
         for settings in &self.connectors {
-            match self.status(settings).await {
-                Ok(status) => {
-                    statuses.insert(status.name.clone(), status);
-                }
-                Err(error) => tracing::warn!(connector = settings.name, %error, "The log did not tell its offsets."),
-            }
+            statuses.push(self.status(settings).await?);
         }
-        statuses.into_values().collect()
+        Ok(statuses)
     }
 
-    async fn connector(&self, name: &str) -> Option<ConnectorStatus> {
-        self.connectors().await.into_iter().find(|status| status.name == name)
+    async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
+        match self.connectors.iter().find(|settings| settings.name == name) {
+            Some(settings) => self.status(settings).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -257,4 +287,55 @@ fn state(state: status::State) -> ConnectorState {
 
 fn time(ms: i64) -> Option<String> {
     Some(format!("{:.3}", jiff::Timestamp::from_millisecond(ms).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_broker::{Headers, NewRecord, TopicSpec, sim::SimLog};
+
+    use super::*;
+
+    async fn filled() -> Arc<SimLog> {
+        let log = SimLog::new(Default::default());
+        for (name, partitions) in [("hello", 2), ("other", 1), ("events.dlq", 1)] {
+            let spec = TopicSpec { name: name.to_owned(), partitions, config: Default::default() };
+            log.create_topic(&spec).await.unwrap();
+            for partition in 0..partitions {
+                let record = NewRecord {
+                    topic: name.into(),
+                    partition: Some(partition),
+                    key: None,
+                    value: Some("v".into()),
+                    headers: Headers::default(),
+                    timestamp_ms: None,
+                };
+                log.produce(vec![record.clone(), record]).unwrap().await;
+            }
+        }
+        log
+    }
+
+    fn committed(topic: &str, offset: i64) -> PartitionStatus {
+        PartitionStatus { topic: topic.to_owned(), partition: 0, committed: Some(offset), high_watermark: 0, lag: 0 }
+    }
+
+    #[tokio::test]
+    async fn what_waits_in_the_log_counts_whether_or_not_a_task_knows_of_it() {
+        let config = Config::of("connectors: {lake: {topics: [hello]}, all: {}}");
+        let log = filled().await;
+        let resting = Resting::new(&config, log.clone());
+        for (name, partitions, lag) in [("lake", 2, 4), ("all", 3, 6)] {
+            let mut status = resting.connector(name).await.unwrap().unwrap();
+            assert_eq!((status.partitions.len(), status.lag), (partitions, lag), "{name}: no task knows of any");
+            // What tasks know of: one commit that the log has not told, and a topic that is gone.
+            status.partitions = vec![committed("hello", 2), committed("gone", 7)];
+            let settings = config.connectors.iter().find(|settings| settings.name == name).unwrap();
+            resting.reader.fill_in(settings, &mut status).await.unwrap();
+            assert_eq!((status.partitions.len(), status.lag), (partitions, lag - 2), "{name}");
+        }
+        assert_eq!(resting.connector("nope").await.unwrap(), None);
+        log.away(Duration::from_secs(3_600));
+        assert!(matches!(resting.connectors().await, Err(LogError::Unavailable(_))));
+        assert!(resting.connector("lake").await.is_err(), "not: no connector of that name");
+    }
 }

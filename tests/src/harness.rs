@@ -176,18 +176,20 @@ impl System {
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
-    /// Waits until the connector `lake` has delivered `rows` in all and has no lag.
+    /// Waits until the connector `lake` has no lag in any partition of a topic.
     ///
     /// # Errors
     /// It has not within 120 s.
     pub async fn lake_holds_all(&self, topic: &str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(120);
         let mut last = Value::Null;
+        let topic_now = self.get(&format!("/api/v1/topics/{topic}")).await?;
+        let count = topic_now["partitions"].as_u64().with_context(|| format!("no partitions: {topic_now}"))?;
         while Instant::now() < deadline {
             last = self.get("/api/v1/connectors/lake").await?;
             let partitions = last["partitions"].as_array().cloned().unwrap_or_default();
             let of_topic: Vec<_> = partitions.iter().filter(|p| p["topic"] == topic).collect();
-            if !of_topic.is_empty() && of_topic.iter().all(|p| p["lag"] == 0) {
+            if of_topic.len() as u64 == count && of_topic.iter().all(|p| p["lag"] == 0) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

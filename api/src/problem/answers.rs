@@ -80,8 +80,8 @@ refusals! {
     OfForgetting: &[RequestValidationFailed];
     OfCompatibility: ASKED, SENT, &[UnknownSchema, RegistryUnavailable];
     /// Of connectors, and of one.
-    OfConnectors: ASKED;
-    OfConnector: ASKED, &[NotFound];
+    OfConnectors: ASKED, &[LogUnavailable];
+    OfConnector: ASKED, &[NotFound, LogUnavailable];
     /// Of events on their way in and back.
     OfPublish: ASKED, SENT, CHECKED, &[DeliveryUnknown];
     OfBatch: ASKED, SENT, CHECKED, &[EmptyBatch, BatchTooLong, DeliveryUnknown];

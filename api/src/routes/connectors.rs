@@ -16,6 +16,7 @@ use crate::{
     problem::{
         Code, Problem,
         answers::{OfConnector, OfConnectors},
+        of_log::log_problem,
     },
     state::App,
 };
@@ -33,7 +34,7 @@ pub(super) struct Connectors {
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, _: Plain) -> Result<Response, Problem> {
     let connectors: Vec<ConnectorStatus> = match &app.deps.connectors {
-        Some(control) => control.connectors().await,
+        Some(control) => control.connectors().await.map_err(log_problem)?,
         None => Vec::new(),
     };
     reply::json(StatusCode::OK, &Connectors { connectors })
@@ -47,7 +48,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, _: Plain) -> Result<Respon
 )]
 pub(super) async fn show(State(app): State<Arc<App>>, Param(name): Param, _: Plain) -> Result<Response, Problem> {
     let found = match &app.deps.connectors {
-        Some(control) => control.connector(&name).await,
+        Some(control) => control.connector(&name).await.map_err(log_problem)?,
         None => None,
     };
     let found = found.ok_or_else(|| Problem::new(Code::NotFound, "No connector of that name runs in this process."))?;

@@ -9,7 +9,7 @@ use forebay_api::{
 };
 use forebay_avro::registry::{Embedded, MemoryStore};
 use forebay_broker::{
-    Log as _,
+    Log as _, LogError,
     sim::{SimLog, SimSettings},
 };
 use serde_json::json;
@@ -126,12 +126,12 @@ fn status() -> ConnectorStatus {
 
 #[async_trait::async_trait]
 impl ConnectorControl for Fixed {
-    async fn connectors(&self) -> Vec<ConnectorStatus> {
-        vec![status()]
+    async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
+        Ok(vec![status()])
     }
 
-    async fn connector(&self, name: &str) -> Option<ConnectorStatus> {
-        (name == "lake").then(status)
+    async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
+        Ok((name == "lake").then(status))
     }
 }
 
@@ -175,6 +175,29 @@ async fn connectors_are_shown() {
     service.get("/api/v1/connectors/nope").await.problem(404, "not_found");
     let bare = Service::start().await;
     assert_eq!(bare.get("/api/v1/connectors").await.json(), json!({"connectors": []}));
+}
+
+/// Connectors over a log that is away.
+struct Away;
+
+#[async_trait::async_trait]
+impl ConnectorControl for Away {
+    async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
+        Err(LogError::Unavailable("no broker".to_owned()))
+    }
+
+    async fn connector(&self, _: &str) -> Result<Option<ConnectorStatus>, LogError> {
+        self.connectors().await.map(|_| None)
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_away_is_not_shown_as_no_connectors() {
+    let service = Service::start_with(|s| s.connectors = Some(Arc::new(Away))).await;
+    for path in ["/api/v1/connectors", "/api/v1/connectors/lake"] {
+        let refused = service.get(path).await.problem(503, "log_unavailable");
+        assert_eq!(refused["retryable"], true, "{path}");
+    }
 }
 
 #[tokio::test]
