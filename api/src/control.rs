@@ -31,8 +31,8 @@ pub struct ConnectorStatus {
     pub destination: String,
     /// Worst state of its tasks.
     pub state: ConnectorState,
-    /// Records between what is committed and what is written, over all partitions.
-    pub lag: i64,
+    /// Records between what is committed and what is written, over all partitions; null while the log can't tell.
+    pub lag: Option<i64>,
     /// Rows delivered since it started.
     pub rows: u64,
     /// Bytes of the files written since it started.
@@ -43,7 +43,7 @@ pub struct ConnectorStatus {
     pub last_flush: Option<String>,
     /// Its workers.
     pub tasks: Vec<TaskStatus>,
-    /// Every partition it reads.
+    /// Every partition it reads; while the log can't tell, those that its tasks know.
     pub partitions: Vec<PartitionStatus>,
 }
 

@@ -27,7 +27,7 @@ impl Row for ConnectorStatus {
         vec![
             self.name.clone(),
             self.state.word().to_owned(),
-            self.lag.to_string(),
+            lag(self),
             self.rows.to_string(),
             self.dead_letters.to_string(),
             self.destination.clone(),
@@ -67,7 +67,7 @@ async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
         ("connector", status.name.clone()),
         ("state", said(status.state).to_owned()),
         ("destination", status.destination.clone()),
-        ("lag", status.lag.to_string()),
+        ("lag", lag(&status)),
         ("rows", since_start(&status, format!("{} in {} bytes", status.rows, status.bytes))),
         ("dead letters", since_start(&status, status.dead_letters.to_string())),
         ("last flush", status.last_flush.clone().unwrap_or_else(|| "-".to_owned())),
@@ -75,6 +75,10 @@ async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
         ("partitions", table::columns(&["topic", "partition", "committed", "written", "lag"], partitions)),
     ];
     context.output.one(&status, &facts)
+}
+
+fn lag(status: &ConnectorStatus) -> String {
+    status.lag.map_or_else(|| "unknown: the log can't tell now".to_owned(), |lag| lag.to_string())
 }
 
 fn since_start(status: &ConnectorStatus, count: String) -> String {

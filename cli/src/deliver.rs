@@ -16,6 +16,7 @@ use forebay_sink::{
     metrics::SinkMetrics,
     status,
 };
+use tracing::warn;
 
 use crate::{
     check,
@@ -26,6 +27,8 @@ use crate::{
 
 /// Kind of the only sink so far: files below a directory.
 const SINK: &str = "s3";
+/// For the log to tell how far a connector is that runs here.
+const LOG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The connectors that run in this process. Clones show the same ones.
 #[derive(Clone)]
@@ -69,27 +72,32 @@ impl Running {
         Err(Failure::error("not all batches were delivered in time; the next start delivers them, each row once"))
     }
 
-    async fn statuses(&self) -> Result<Vec<ConnectorStatus>, LogError> {
+    /// What its tasks know is told in any case: why they wait is asked for most while the log is away.
+    async fn statuses(&self) -> Vec<ConnectorStatus> {
         let (settings, mut statuses): (Vec<_>, Vec<_>) = {
             let connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
             connectors.iter().map(|connector| (connector.settings().clone(), shown(connector))).unzip()
         };
         for (settings, status) in settings.iter().zip(&mut statuses) {
-            self.reader.fill_in(settings, status).await?;
+            let filled = tokio::time::timeout(LOG_PATIENCE, self.reader.fill_in(settings, status)).await;
+            if let Err(why) = filled.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in time".to_owned()))) {
+                warn!(connector = status.name, %why, "The log does not tell now how far the connector is.");
+                status.lag = None;
+            }
         }
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(statuses)
+        statuses
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectorControl for Running {
     async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
-        self.statuses().await
+        Ok(self.statuses().await)
     }
 
     async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
-        Ok(self.statuses().await?.into_iter().find(|status| status.name == name))
+        Ok(self.statuses().await.into_iter().find(|status| status.name == name))
     }
 }
 
@@ -109,8 +117,9 @@ impl Reader {
     /// Replaces the partitions by all that the connector reads. Commits that are there already are of its tasks, who
     /// may know newer ones than the log tells.
     async fn fill_in(&self, settings: &ConnectorSettings, status: &mut ConnectorStatus) -> Result<(), LogError> {
-        let known: HashMap<TopicPartition, Option<i64>> =
-            status.partitions.drain(..).map(|p| (TopicPartition::new(p.topic, p.partition), p.committed)).collect();
+        let known = status.partitions.iter().map(|p| (TopicPartition::new(p.topic.clone(), p.partition), p.committed));
+        let known: HashMap<TopicPartition, Option<i64>> = known.collect();
+        let mut partitions = Vec::new();
         let committed = self.log.committed(&settings.group()).await?;
         for part in self.partitions(settings).await? {
             let marks = match self.log.watermarks(&part).await {
@@ -120,7 +129,7 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             let committed = committed.get(&part).map(|c| c.offset).max(known.get(&part).copied().flatten());
-            status.partitions.push(PartitionStatus {
+            partitions.push(PartitionStatus {
                 topic: part.topic.to_string(),
                 partition: part.partition,
                 committed,
@@ -128,7 +137,8 @@ impl Reader {
                 lag: marks.high - committed.unwrap_or(marks.low),
             });
         }
-        status.lag = status.partitions.iter().map(|p| p.lag).sum();
+        status.lag = Some(partitions.iter().map(|p| p.lag).sum());
+        status.partitions = partitions;
         Ok(())
     }
 
@@ -170,7 +180,7 @@ impl Resting {
             sink: SINK.to_owned(),
             destination: settings.destination(),
             state: self.state,
-            lag: 0,
+            lag: None,
             rows: 0,
             bytes: 0,
             dead_letters: 0,
@@ -249,7 +259,7 @@ fn shown(connector: &Connector) -> ConnectorStatus {
         sink: SINK.to_owned(),
         destination: connector.settings().destination(),
         state: state(status.state),
-        lag: status.lag,
+        lag: None,
         rows: status.rows,
         bytes: status.bytes,
         dead_letters: status.dead_letters,
@@ -291,6 +301,7 @@ fn time(ms: i64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use forebay_avro::registry::{Embedded, MemoryStore};
     use forebay_broker::{Headers, NewRecord, TopicSpec, sim::SimLog};
 
     use super::*;
@@ -326,16 +337,32 @@ mod tests {
         let resting = Resting::new(&config, log.clone());
         for (name, partitions, lag) in [("lake", 2, 4), ("all", 3, 6)] {
             let mut status = resting.connector(name).await.unwrap().unwrap();
-            assert_eq!((status.partitions.len(), status.lag), (partitions, lag), "{name}: no task knows of any");
+            assert_eq!((status.partitions.len(), status.lag), (partitions, Some(lag)), "{name}: no task knows of any");
             // What tasks know of: one commit that the log has not told, and a topic that is gone.
             status.partitions = vec![committed("hello", 2), committed("gone", 7)];
             let settings = config.connectors.iter().find(|settings| settings.name == name).unwrap();
             resting.reader.fill_in(settings, &mut status).await.unwrap();
-            assert_eq!((status.partitions.len(), status.lag), (partitions, lag - 2), "{name}");
+            assert_eq!((status.partitions.len(), status.lag), (partitions, Some(lag - 2)), "{name}");
         }
         assert_eq!(resting.connector("nope").await.unwrap(), None);
         log.away(Duration::from_secs(3_600));
         assert!(matches!(resting.connectors().await, Err(LogError::Unavailable(_))));
         assert!(resting.connector("lake").await.is_err(), "not: no connector of that name");
+    }
+
+    #[tokio::test]
+    async fn what_tasks_say_is_told_while_the_log_is_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", dir.path().join("lake").display());
+        let config = Config::of(&format!("connectors: {{lake: {{topics: [hello], url: '{url}'}}}}"));
+        let log = filled().await;
+        let embedded = Embedded::open(Arc::new(MemoryStore::default())).unwrap();
+        let parts = Parts { log: log.clone(), registry: Arc::new(embedded), embedded: None };
+        let running = Running::start(&config, &parts, &dir.path().join("tmp"), &prometheus::Registry::new()).unwrap();
+        let lake = running.connector("lake").await.unwrap().unwrap();
+        assert!(lake.lag.is_some() && lake.partitions.len() == 2, "{lake:?}");
+        log.away(Duration::from_secs(3_600));
+        let lake = running.connector("lake").await.unwrap().unwrap();
+        assert_eq!((lake.lag, lake.tasks.len()), (None, 1));
     }
 }

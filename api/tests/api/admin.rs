@@ -108,7 +108,7 @@ fn status() -> ConnectorStatus {
         sink: "s3".into(),
         destination: "file:lake".into(),
         state: ConnectorState::Paused,
-        lag: 4,
+        lag: Some(4),
         rows: 5,
         bytes: 100,
         dead_letters: 0,
