@@ -79,7 +79,7 @@ impl Connector {
     /// Starts a connector over a given sink.
     pub fn start_with(settings: ConnectorSettings, deps: Deps, sink: Arc<dyn Sink>) -> Self {
         let settings = Arc::new(settings);
-        let board = Board::new(settings.tasks_max);
+        let board = Board::new(&settings.name, settings.tasks_max, Arc::clone(&deps.metrics));
         let wanted = Arc::new(watch::Sender::new(Wanted::default()));
         let destination = sink.destination();
         let converter = Arc::new(Converter::new(Arc::clone(&deps.registry)));
@@ -122,7 +122,7 @@ impl Connector {
 
     /// How it is now.
     pub fn status(&self) -> ConnectorStatus {
-        self.board.snapshot(&self.settings.name)
+        self.board.snapshot()
     }
 
     /// Writes out what is open, then reads nothing until [`Connector::resume`].
@@ -273,6 +273,4 @@ async fn wait_for_person(context: &TaskContext, wanted: &mut watch::Receiver<Wan
 
 fn set_state(context: &TaskContext, state: State, trouble: Option<Trouble>) {
     context.board.task(context.number, state, trouble);
-    let states = context.board.states();
-    context.deps.metrics.task_states(&context.settings.name, states.into_iter());
 }

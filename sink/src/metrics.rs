@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
-use crate::status::State;
+use crate::status::{State, TaskStatus};
 
 /// Values of the label `topic` beyond this many become `other`.
 const MAX_TOPICS: usize = 1000;
@@ -26,7 +26,10 @@ pub struct SinkMetrics {
     pub(crate) redo_mismatch: IntCounterVec,
     pub(crate) intent_adopted: IntCounterVec,
     pub(crate) rebased: IntCounterVec,
-    tasks: IntGaugeVec,
+    states: IntGaugeVec,
+    troubled: IntGaugeVec,
+    /// Connectors and codes that `troubled` has had: they read 0 once the trouble is over.
+    troubles: Mutex<HashSet<(String, &'static str)>>,
     topics: Mutex<HashSet<String>>,
 }
 
@@ -99,10 +102,21 @@ impl SinkMetrics {
                 "Partitions whose offset was moved by on_offset_mismatch.",
                 &["connector"],
             )?,
-            tasks: keep(
+            states: keep(
                 registry,
                 IntGaugeVec::new(Opts::new("forebay_sink_tasks", "Tasks by state."), &["connector", "state"]),
             )?,
+            troubled: keep(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "forebay_sink_tasks_troubled",
+                        "Tasks that wait for something outside or for a person, by the code in their status.",
+                    ),
+                    &["connector", "code"],
+                ),
+            )?,
+            troubles: Mutex::default(),
             topics: Mutex::default(),
         })
     }
@@ -117,11 +131,19 @@ impl SinkMetrics {
         }
     }
 
-    pub(crate) fn task_states(&self, connector: &str, states: impl Iterator<Item = State>) {
-        let states: Vec<State> = states.collect();
+    /// A connector's tasks, by state and by what is wrong.
+    pub(crate) fn tasks(&self, connector: &str, tasks: &[TaskStatus]) {
+        let count = |which: &dyn Fn(&TaskStatus) -> bool| {
+            i64::try_from(tasks.iter().filter(|task| which(task)).count()).unwrap_or(i64::MAX)
+        };
         for state in State::ALL {
-            let count = states.iter().filter(|s| **s == state).count();
-            self.tasks.with_label_values(&[connector, state.label()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.states.with_label_values(&[connector, state.label()]).set(count(&|task| task.state == state));
+        }
+        let code = |task: &TaskStatus| task.trouble.as_ref().map(|trouble| trouble.code);
+        let mut known = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(tasks.iter().filter_map(code).map(|code| (connector.to_owned(), code)));
+        for (of, known) in known.iter().filter(|(of, _)| of == connector) {
+            self.troubled.with_label_values(&[of.as_str(), *known]).set(count(&|task| code(task) == Some(known)));
         }
     }
 }

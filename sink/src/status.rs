@@ -7,6 +7,8 @@ use std::{
 
 use forebay_broker::{Offset, TopicPartition};
 
+use crate::metrics::SinkMetrics;
+
 /// State of a connector or task, in Kafka Connect's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
@@ -101,9 +103,13 @@ pub struct ConnectorStatus {
     pub trouble: Option<Trouble>,
 }
 
-/// Where tasks write their state down and the connector reads it.
-#[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<Facts>);
+/// Where tasks write their state down, and the connector and the metrics get it from.
+#[derive(Debug)]
+pub(crate) struct Board {
+    connector: String,
+    metrics: Arc<SinkMetrics>,
+    facts: Mutex<Facts>,
+}
 
 #[derive(Debug, Default)]
 struct Facts {
@@ -116,33 +122,31 @@ struct Facts {
 }
 
 impl Board {
-    pub(crate) fn new(tasks: usize) -> Arc<Self> {
+    pub(crate) fn new(connector: &str, tasks: usize, metrics: Arc<SinkMetrics>) -> Arc<Self> {
         let facts = Facts { tasks: vec![TaskStatus::default(); tasks], ..Facts::default() };
-        Arc::new(Self(Mutex::new(facts)))
+        metrics.tasks(connector, &facts.tasks);
+        Arc::new(Self { connector: connector.to_owned(), metrics, facts: Mutex::new(facts) })
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, task: usize, change: impl FnOnce(&mut TaskStatus)) {
+        self.with(|facts| {
+            if let Some(status) = facts.tasks.get_mut(task) {
+                change(status);
+                self.metrics.tasks(&self.connector, &facts.tasks);
+            }
+        });
     }
 
     pub(crate) fn task(&self, task: usize, state: State, trouble: Option<Trouble>) {
-        self.with(|facts| {
-            if let Some(status) = facts.tasks.get_mut(task) {
-                *status = TaskStatus { state, trouble };
-            }
-        });
-    }
-
-    pub(crate) fn states(&self) -> Vec<State> {
-        self.with(|facts| facts.tasks.iter().map(|task| task.state).collect())
+        self.change(task, |status| *status = TaskStatus { state, trouble });
     }
 
     pub(crate) fn trouble(&self, task: usize, trouble: Option<Trouble>) {
-        self.with(|facts| {
-            if let Some(status) = facts.tasks.get_mut(task) {
-                status.trouble = trouble;
-            }
-        });
+        self.change(task, |status| status.trouble = trouble);
     }
 
     pub(crate) fn partition(&self, task: usize, part: &TopicPartition, committed: Offset, high: Option<Offset>) {
@@ -181,11 +185,11 @@ impl Board {
         self.with(|facts| facts.dead_letters += count);
     }
 
-    pub(crate) fn snapshot(&self, name: &str) -> ConnectorStatus {
+    pub(crate) fn snapshot(&self) -> ConnectorStatus {
         self.with(|facts| {
             let partitions: Vec<_> = facts.partitions.values().cloned().collect();
             ConnectorStatus {
-                name: name.to_owned(),
+                name: self.connector.clone(),
                 state: worst(&facts.tasks),
                 tasks: facts.tasks.clone(),
                 lag: partitions.iter().map(|p| p.lag).sum(),
@@ -208,28 +212,68 @@ fn worst(tasks: &[TaskStatus]) -> State {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::{Encoder, Registry, TextEncoder};
+
     use super::*;
+
+    fn board(registry: &Registry) -> Arc<Board> {
+        Board::new("lake", 2, Arc::new(SinkMetrics::new(registry).unwrap()))
+    }
 
     #[test]
     fn a_failed_task_shows() {
-        let board = Board::new(2);
+        let board = board(&Registry::new());
         board.task(0, State::Running, None);
         let trouble = Trouble { code: "KEY_TAKEN", advice: "move it".to_owned() };
         board.task(1, State::Failed, Some(trouble.clone()));
-        let status = board.snapshot("lake");
+        let status = board.snapshot();
         assert_eq!((status.state, status.trouble), (State::Failed, Some(trouble)));
     }
 
     #[test]
     fn lag_is_high_less_committed_and_a_lost_partition_leaves() {
-        let board = Board::new(2);
+        let board = board(&Registry::new());
         let part = TopicPartition::new("t", 0);
         board.partition(0, &part, 5, Some(12));
-        assert_eq!(board.snapshot("lake").lag, 7);
+        assert_eq!(board.snapshot().lag, 7);
         board.partition(1, &part, 12, None);
         board.forget(0, &part);
-        assert_eq!(board.snapshot("lake").partitions.len(), 1, "it moved to task 1 already");
+        assert_eq!(board.snapshot().partitions.len(), 1, "it moved to task 1 already");
         board.forget(1, &part);
-        assert!(board.snapshot("lake").partitions.is_empty());
+        assert!(board.snapshot().partitions.is_empty());
+    }
+
+    #[test]
+    fn metrics_tell_states_and_what_is_wrong() {
+        let registry = Registry::new();
+        let board = board(&registry);
+        let told = || {
+            let mut text = Vec::new();
+            TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            text.lines()
+                .filter(|line| line.starts_with("forebay_sink_tasks") && !line.ends_with(" 0"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(told(), r#"forebay_sink_tasks{connector="lake",state="UNASSIGNED"} 2"#);
+        board.task(0, State::Running, None);
+        let down = Trouble { code: "DESTINATION_DOWN", advice: "no route".to_owned() };
+        board.trouble(0, Some(down.clone()));
+        board.task(1, State::Failed, Some(Trouble { code: "KEY_TAKEN", advice: "move it".to_owned() }));
+        let both = [
+            r#"forebay_sink_tasks{connector="lake",state="FAILED"} 1"#,
+            r#"forebay_sink_tasks{connector="lake",state="RUNNING"} 1"#,
+            r#"forebay_sink_tasks_troubled{code="DESTINATION_DOWN",connector="lake"} 1"#,
+            r#"forebay_sink_tasks_troubled{code="KEY_TAKEN",connector="lake"} 1"#,
+        ];
+        assert_eq!(told(), both.join("\n"));
+        board.task(1, State::Running, Some(down));
+        board.trouble(0, None);
+        let one = [
+            r#"forebay_sink_tasks{connector="lake",state="RUNNING"} 2"#,
+            r#"forebay_sink_tasks_troubled{code="DESTINATION_DOWN",connector="lake"} 1"#,
+        ];
+        assert_eq!(told(), one.join("\n"), "a trouble that is over reads 0");
     }
 }

@@ -277,10 +277,9 @@ impl Task {
     }
 
     fn show_state(&self) {
-        let TaskContext { number, settings, board, deps, .. } = &self.shared.context;
+        let TaskContext { number, board, .. } = &self.shared.context;
         let state = if self.mode == Mode::Pause { State::Paused } else { State::Running };
         board.task(*number, state, self.shared.outages.trouble());
-        deps.metrics.task_states(&settings.name, board.states().into_iter());
     }
 
     fn name(&self) -> &str {

@@ -49,6 +49,8 @@ impl Apicurio {
             &format!("quarkus.management.port={}", ports::free()?),
             "apicurio.rules.global.compatibility=BACKWARD",
             "apicurio.ccompat.use-canonical-hash=true",
+            // It unpacks libraries there, and leaves them behind when it is killed.
+            &format!("java.io.tmpdir={}", home.path().display()),
         ];
         command.extend(options.map(|option| OsString::from(format!("-D{option}"))));
         command.extend([OsString::from("-jar"), jar]);
