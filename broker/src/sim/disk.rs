@@ -165,6 +165,14 @@ impl Partition {
         }
     }
 
+    /// Takes away everything from an offset on, as an election among replicas that lag does.
+    pub fn cut(&mut self, high: Offset) {
+        for (_, lost) in self.records.split_off(&high) {
+            self.bytes -= lost.bytes;
+        }
+        self.high = high.clamp(self.low, self.high);
+    }
+
     pub fn raise_low(&mut self, low: Offset) {
         self.low = low.clamp(self.low, self.high);
         while let Some(first) = self.records.first_entry().filter(|first| *first.key() < self.low) {

@@ -181,6 +181,13 @@ impl SimLog {
         Ok(())
     }
 
+    /// Acknowledged records from `high` on are gone, and their offsets are given again: a replica that lagged was elected,
+    /// or an older copy was put in the log's place.
+    pub fn cut(&self, part: &TopicPartition, high: Offset) -> Result<(), LogError> {
+        lock(&self.disk).partition_mut(part)?.cut(high);
+        Ok(())
+    }
+
     /// Overwrites a committed position behind the group's back, as a commit that lands late does.
     pub fn overwrite_committed(&self, group: &str, part: &TopicPartition, committed: Option<Committed>) {
         lock(&self.disk).set_committed(group, part.clone(), committed);

@@ -54,6 +54,8 @@ pub struct Claim {
     pub by_hand: bool,
     /// First offset the log still keeps.
     pub low: Offset,
+    /// The offset that the log gives to the next record.
+    pub high: Offset,
 }
 
 /// Where to go on with a claimed partition.

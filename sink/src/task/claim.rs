@@ -126,6 +126,7 @@ fn describe(
         intent: intent.flatten(),
         by_hand: committed.is_some_and(|c| c.metadata.is_empty()),
         low: bounds.low,
+        high: bounds.high,
     })
 }
 
@@ -308,7 +309,7 @@ mod tests {
     fn claim(committed: Option<Offset>, end: Option<Offset>) -> Claim {
         let intent = end.map(|end| Intent { end, rows: 1, time_ms: 0, cfg: "0123456789abcdef".to_owned() });
         let part = TopicPartition::new("t", 0);
-        Claim { part, cluster_id: "c".into(), topic_id: None, committed, intent, by_hand: false, low: 10 }
+        Claim { part, cluster_id: "c".into(), topic_id: None, committed, intent, by_hand: false, low: 10, high: 20 }
     }
 
     #[test]

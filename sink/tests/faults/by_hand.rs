@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use forebay_broker::{Committed, sim::SimLog};
-use forebay_sink::{connector::Connector, sinks::memory::MemoryStore};
+use forebay_broker::{Committed, Log, sim::SimLog};
+use forebay_sink::{connector::Connector, sinks::memory::MemoryStore, status::State};
 
 use super::{FAST, GROUP, part, pass, support::*};
 
@@ -60,6 +60,28 @@ async fn moved_back_to_records_that_are_gone() {
     world.settled("t").await;
     assert_eq!(told(&connector), Some("OFFSET_MOVED_BACK"));
     assert_eq!(store.objects(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_ends_before_the_lake_calls_a_person() {
+    // To the new end, back, and with all offsets gone: redoing the lake's last batch would wait for new records and
+    // take them for the old ones.
+    for (seed, committed) in [Some(36), Some(5), None].into_iter().enumerate() {
+        let (log, world, store) = delivered(30 + seed as u64).await;
+        let before = store.objects();
+        log.cut(&part(), 36).unwrap();
+        let committed = committed.map(|offset| Committed { offset, metadata: String::new() });
+        log.overwrite_committed(GROUP, &part(), committed.clone());
+        let connector = world.start_on(FAST, &store);
+        eventually("a task that failed", async || connector.status().state == State::Failed).await;
+        let trouble = connector.status().trouble.unwrap();
+        assert_eq!(trouble.code, "OFFSET_ABOVE_END", "{committed:?}");
+        assert!(trouble.advice.contains("up to offset 39") && trouble.advice.contains("ends at 36"), "{trouble:?}");
+        world.publish("t", 1, 40, 10).await;
+        pass(60).await;
+        assert_eq!(log.committed(GROUP).await.unwrap().get(&part()), committed.as_ref());
+        assert_eq!(store.objects(), before);
+    }
 }
 
 #[tokio::test(start_paused = true)]

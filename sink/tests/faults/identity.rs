@@ -16,6 +16,7 @@ fn claim(topic_id: Option<&str>) -> Claim {
         intent: None,
         by_hand: false,
         low: 0,
+        high: 10,
     }
 }
 

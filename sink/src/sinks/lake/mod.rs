@@ -198,11 +198,21 @@ impl Inner {
     }
 
     /// Nothing is committed, or something by hand: what the store holds tells how far it was. Its last group is finished
-    /// once more; those before it are complete.
+    /// once more; those before it are complete. A log that ends before it has lost records: the next ones would be taken
+    /// for those.
     async fn recover(&self, claim: &Claim) -> Result<Resume, SinkError> {
         let keys = self.keys(&claim.part, None).await?;
         let last = keys::last_group(&claim.part, &keys);
         let last = self.group(&last).await?;
+        if let Some(last) = last.as_ref().filter(|last| last.end >= claim.high) {
+            let advice = format!(
+                "The lake holds {} up to offset {}, but the topic ends at {}: it lost records that were delivered, and \
+                 gives their offsets to others. Give the connector another topics.dir, and set its offset to the \
+                 first record that is not in the lake.",
+                claim.part, last.end, claim.high
+            );
+            return Ok(Resume::Refuse { code: "OFFSET_ABOVE_END", advice });
+        }
         let next = last.as_ref().map_or(claim.low, |last| last.end + 1);
         match (last, claim.committed) {
             (_, Some(committed)) if committed > next => Ok(Resume::Skip { from: next }),
