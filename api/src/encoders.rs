@@ -20,12 +20,14 @@ use crate::{
 /// Most encoders kept (fixed); the one unused for longest goes first.
 const MAX_ENCODERS: usize = 1_000;
 
-/// An encoder with the subject it was asked for. A schema of one subject is not thereby allowed under another.
+/// The encoder of a schema.
 pub(crate) struct Compiled {
-    pub subject: Arc<str>,
     pub encoder: EventEncoder,
+    /// Else the envelope is imagined: the first event that is fit has it registered. Its schema id is none yet.
+    pub registered: bool,
 }
 
+/// A schema of one subject is not thereby allowed under another.
 type Key = (Arc<str>, u32);
 /// A schema that can't take events stays refused: the reason is kept like an encoder.
 type Entry = Result<Arc<Compiled>, Problem>;
@@ -36,7 +38,7 @@ pub(crate) struct Encoders {
     /// Those of the configuration that the registry lacks.
     pub schema_files: SchemaFiles,
     cache: Mutex<Cache>,
-    /// What a dry run uses where a publish would register the envelope.
+    /// What a subject is imagined to have until the envelope is registered for it.
     envelope: OnceLock<Entry>,
 }
 
@@ -69,27 +71,18 @@ impl Cache {
     }
 }
 
-/// Whether looking something up may also write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effects {
-    /// A publish: the missing may be made.
-    Write,
-    /// A dry run: the missing is imagined.
-    None,
-}
-
 impl Encoders {
     pub(crate) fn new(registry: Arc<dyn Registry>) -> Self {
         Self { registry, schema_files: SchemaFiles::default(), cache: Mutex::default(), envelope: OnceLock::new() }
     }
 
-    /// The encoder for a topic's events: the schema of `schema_id` if given, else what the topic's settings say.
+    /// The encoder for a topic's events: the schema of `schema_id` if given, else what the topic's settings say. The
+    /// envelope of a subject that is to have it is imagined, not registered.
     pub(crate) async fn for_topic(
         &self,
         settings: &TopicSettings,
         subject: &Arc<str>,
         schema_id: Option<u32>,
-        effects: Effects,
     ) -> Result<Arc<Compiled>, Problem> {
         self.schema_files.settle(subject, &*self.registry).await.map_err(registry_problem)?;
         if let Some(id) = schema_id {
@@ -98,7 +91,7 @@ impl Encoders {
         match version_for(&*self.registry, settings).await {
             Ok(version) => self.compiled(subject, &version.registered),
             Err(RegistryError::UnknownSubject(_)) if settings.missing_schema == MissingSchema::Envelope => {
-                self.default_envelope(subject, effects).await
+                self.imagined()
             }
             Err(RegistryError::Invalid(reason)) => {
                 let detail = format!("The schema of {subject:?} can't take events: {reason}.");
@@ -114,26 +107,20 @@ impl Encoders {
         self.cache().forget(subject);
     }
 
-    async fn default_envelope(&self, subject: &Arc<str>, effects: Effects) -> Result<Arc<Compiled>, Problem> {
-        match effects {
-            Effects::Write => {
-                let version = self.registry.register(subject, DEFAULT_ENVELOPE, &[]).await.map_err(registry_problem)?;
-                tracing::info!(
-                    subject = &**subject,
-                    schema_id = version.registered.id,
-                    "Registered the default envelope."
-                );
-                self.compiled(subject, &version.registered)
-            }
-            Effects::None => self
-                .envelope
-                .get_or_init(|| {
-                    let schema = Schema::parse(DEFAULT_ENVELOPE, &[])
-                        .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-                    compile(subject.clone(), &schema, 0)
-                })
-                .clone(),
-        }
+    /// Registers the envelope for a subject that was imagined to have it.
+    pub(crate) async fn register_envelope(&self, subject: &Arc<str>) -> Result<Arc<Compiled>, Problem> {
+        let version = self.registry.register(subject, DEFAULT_ENVELOPE, &[]).await.map_err(registry_problem)?;
+        tracing::info!(subject = &**subject, schema_id = version.registered.id, "Registered the default envelope.");
+        self.compiled(subject, &version.registered)
+    }
+
+    fn imagined(&self) -> Entry {
+        let compile = || {
+            let schema = Schema::parse(DEFAULT_ENVELOPE, &[]).map_err(internal)?;
+            let encoder = EventEncoder::compile(&schema, 0).map_err(internal)?;
+            Ok(Arc::new(Compiled { encoder, registered: false }))
+        };
+        self.envelope.get_or_init(compile).clone()
     }
 
     /// The encoder of a schema id, which must be a version of the subject.
@@ -179,7 +166,7 @@ impl Encoders {
         if let Some(entry) = self.cache().get(&key) {
             return entry;
         }
-        let entry = compile(subject.clone(), &registered.schema, registered.id);
+        let entry = compile(subject, &registered.schema, registered.id);
         self.cache().put(key, entry.clone(), MAX_ENCODERS);
         entry
     }
@@ -196,11 +183,16 @@ pub(crate) async fn version_for(
     }
 }
 
-fn compile(subject: Arc<str>, schema: &Schema, id: u32) -> Entry {
+fn compile(subject: &str, schema: &Schema, id: u32) -> Entry {
     let encoder = EventEncoder::compile(schema, id).map_err(|unsupported| {
         Problem::new(Code::SchemaUnsupported, format!("Schema {id} of {subject:?} can't take events: {unsupported}."))
     })?;
-    Ok(Arc::new(Compiled { subject, encoder }))
+    Ok(Arc::new(Compiled { encoder, registered: true }))
+}
+
+/// The built-in envelope can't be used.
+fn internal(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::Internal, error.to_string())
 }
 
 /// A registry's refusal in the caller's words.

@@ -3,17 +3,16 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use forebay_broker::QueueUsage;
 use http::Method;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, core::Collector,
 };
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -61,7 +60,7 @@ pub(crate) struct Metrics {
     started: Instant,
     requests: HistogramVec,
     rejected: IntCounterVec,
-    throughput: prometheus::GaugeVec,
+    throughput: GaugeVec,
     events: IntCounterVec,
     event_bytes: IntCounterVec,
     fields_ignored: IntCounterVec,
@@ -75,12 +74,33 @@ pub(crate) struct Metrics {
     inflight_requests: IntGauge,
     inflight_bytes: IntGauge,
     topics: Mutex<TopicLabels>,
+    unnamed: OnceLock<Arc<TopicMetrics>>,
 }
 
 #[derive(Default)]
 struct TopicLabels {
     names: HashSet<String>,
-    rates: Vec<(Gauge, Arc<Rate>)>,
+    rates: Vec<Throughput>,
+}
+
+/// The rate of a topic, shown under its label as long as anybody else holds it.
+struct Throughput {
+    label: Box<str>,
+    gauge: Gauge,
+    rate: Arc<Rate>,
+}
+
+impl TopicLabels {
+    /// Takes the gauges away that nobody counts for any more: their last value would stand for ever.
+    fn sweep(&mut self, throughput: &GaugeVec) {
+        let gone: Vec<_> = self.rates.extract_if(.., |of| Arc::strong_count(&of.rate) == 1).collect();
+        for Throughput { label, .. } in gone {
+            if self.rates.iter().all(|of| of.label != label) {
+                // It fails only where there is none.
+                let _ = throughput.remove_label_values(&[&label]);
+            }
+        }
+    }
 }
 
 fn registered<C: Collector + Clone + 'static>(
@@ -119,7 +139,7 @@ impl Metrics {
             started: Instant::now(),
             requests: registered(registry, HistogramVec::new(requests, &["route", "method", "status"]))?,
             rejected: counters("forebay_rejected_total", "Requests refused.", &["code"])?,
-            throughput: registered(registry, prometheus::GaugeVec::new(throughput, &["topic"]))?,
+            throughput: registered(registry, GaugeVec::new(throughput, &["topic"]))?,
             events: counters("forebay_events_total", "Events by what became of them.", &["topic", "outcome"])?,
             event_bytes: counters("forebay_event_bytes_total", "Bytes of encoded values stored.", &["topic"])?,
             fields_ignored: counters(
@@ -147,6 +167,7 @@ impl Metrics {
             inflight_requests: gauge("forebay_inflight_requests", "Requests whose body is held.")?,
             inflight_bytes: gauge("forebay_inflight_bytes", "Bytes of bodies held.")?,
             topics: Mutex::default(),
+            unnamed: OnceLock::new(),
         })
     }
 
@@ -171,17 +192,33 @@ impl Metrics {
         self.rejected.with_label_values(&[code.info().code]).inc();
     }
 
-    /// The metrics of a topic, to be kept beside it.
-    pub(crate) fn topic(&self, name: &str) -> TopicMetrics {
+    /// The metrics of a topic that exists, to be kept beside it.
+    pub(crate) fn topic(&self, name: &str) -> Arc<TopicMetrics> {
         let mut labels = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = labels.names.contains(name);
-        let label = if known || labels.names.len() < MAX_TOPICS { name } else { OTHER };
-        let rate = Arc::new(Rate::new(self.started));
-        if !known {
-            labels.names.insert(label.to_owned());
+        if !labels.names.contains(name) {
+            if labels.names.len() >= MAX_TOPICS {
+                drop(labels);
+                return self.unnamed();
+            }
+            labels.names.insert(name.to_owned());
         }
-        labels.rates.retain(|(_, rate)| Arc::strong_count(rate) > 1);
-        labels.rates.push((self.throughput.with_label_values(&[label]), rate.clone()));
+        Arc::new(self.labelled(name, &mut labels))
+    }
+
+    /// What topics share that have no label of their own: those beyond the limit, and those that only a caller thinks of.
+    pub(crate) fn unnamed(&self) -> Arc<TopicMetrics> {
+        let made = || {
+            let mut labels = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::new(self.labelled(OTHER, &mut labels))
+        };
+        self.unnamed.get_or_init(made).clone()
+    }
+
+    fn labelled(&self, label: &str, labels: &mut TopicLabels) -> TopicMetrics {
+        let rate = Arc::new(Rate::new(self.started));
+        labels.sweep(&self.throughput);
+        let gauge = self.throughput.with_label_values(&[label]);
+        labels.rates.push(Throughput { label: label.into(), gauge, rate: rate.clone() });
         TopicMetrics {
             events: Outcome::ALL.map(|outcome| self.events.with_label_values(&[label, outcome.word()])),
             bytes: self.event_bytes.with_label_values(&[label]),
@@ -221,11 +258,12 @@ impl Metrics {
         gauge(&self.inflight_requests, requests);
         gauge(&self.inflight_bytes, bytes);
         self.queue_utilization.set(utilization(queue));
-        let labels = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut labels = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         self.producer_rebuilds.inc_by(queue.rebuilds.saturating_sub(self.producer_rebuilds.get()));
-        // Topics that share `other` add up.
-        labels.rates.iter().for_each(|(gauge, _)| gauge.set(0.0));
-        labels.rates.iter().for_each(|(gauge, rate)| gauge.add(rate.per_second()));
+        labels.sweep(&self.throughput);
+        // A label may be shared.
+        labels.rates.iter().for_each(|of| of.gauge.set(0.0));
+        labels.rates.iter().for_each(|of| of.gauge.add(of.rate.per_second()));
     }
 }
 
@@ -357,6 +395,25 @@ mod tests {
         assert!(text.contains("forebay_events_total{outcome=\"accepted\",topic=\"other\"} 50"), "fifty share one");
         let lines = text.lines().filter(|l| l.starts_with("forebay_events_total{outcome=\"accepted\"")).count();
         assert_eq!(lines, MAX_TOPICS + 1);
+    }
+
+    #[test]
+    fn a_topic_that_is_gone_has_no_throughput_and_one_made_again_has() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let shown = || {
+            let text = metrics.text(QueueUsage::default(), (0, 0)).unwrap();
+            text.lines().filter(|l| l.starts_with("kafka_producer_throughput{")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (first, again) = (metrics.topic("t"), metrics.topic("t"));
+        let one = ["kafka_producer_throughput{topic=\"t\"} 0"];
+        assert_eq!(shown(), one);
+        drop(first);
+        assert_eq!(shown(), one, "another still counts under the label");
+        drop(again);
+        metrics.topic("u");
+        assert_eq!(shown(), [""; 0]);
+        let _made_again = metrics.topic("t");
+        assert_eq!(shown(), one);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Before the first request: topics and schemas of the configuration are set up, or the start fails with the reason.
 
 use forebay_avro::registry::Registry;
-use forebay_broker::{Log, LogError, TopicInfo};
+use forebay_broker::{Log, LogError, TopicInfo, dead_letter};
 
 use crate::{
     config::{Settings, TopicSettings},
     schema_files::SchemaFiles,
     server::ServeError,
-    topics::{Topics, topic_spec},
+    topics::topic_spec,
 };
 
 /// Creates or grows the configured topics, registers their schema files, and makes sure of the DLQ topic.
@@ -15,7 +15,6 @@ pub(crate) async fn prepare(
     settings: &Settings,
     log: &dyn Log,
     registry: &dyn Registry,
-    topics: &Topics,
     files: &SchemaFiles,
 ) -> Result<(), ServeError> {
     for (name, topic) in &settings.topics {
@@ -27,7 +26,7 @@ pub(crate) async fn prepare(
         return Ok(()); // made when the first dead letter names it
     }
     let failed = |error: LogError| ServeError::Topic { topic: settings.dlq.topic.clone(), reason: error.to_string() };
-    topics.ensure_dlq(&settings.dlq.topic).await.map_err(failed)
+    dead_letter::topic::ensure(log, &settings.dlq.topic).await.map_err(failed)
 }
 
 async fn ensure_topic(name: &str, settings: &TopicSettings, log: &dyn Log) -> Result<(), String> {

@@ -171,7 +171,7 @@ pub async fn serve(
     let app = App::new(settings, deps).map_err(|error| ServeError::Internal(error.to_string()))?;
     if app.settings.prepare {
         let Deps { log, registry, .. } = &app.deps;
-        prepare(&app.settings, &**log, &**registry, app.publisher.topics(), app.publisher.schema_files()).await?;
+        prepare(&app.settings, &**log, &**registry, app.publisher.schema_files()).await?;
     }
     let app = Arc::new(app);
     let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());

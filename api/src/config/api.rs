@@ -27,6 +27,8 @@ pub struct ApiOptions {
     pub allow_anonymous: Option<bool>,
     /// Create a topic when the first event for it comes; default true on `local://`, else false.
     pub topics_auto_create: Option<bool>,
+    /// Most topics that the log may have, by whomever made, for an event to create one more; default 1000.
+    pub topics_auto_create_max: Option<usize>,
     /// How long a publish waits for its receipts, 100 to 30000 ms; a request may ask for less. Default 10000.
     pub timeout_ms: Option<u64>,
     /// Serve `/docs`, the page of `/openapi.json`; default true.
@@ -76,6 +78,8 @@ pub struct ApiOptions {
 /// Every limit of the service, by the names of [`ApiOptions`].
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Topics in the log from which on no event creates one.
+    pub topics_auto_create_max: usize,
     /// Largest event as JSON.
     pub event_bytes: usize,
     /// Largest body on the wire.
@@ -121,6 +125,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            topics_auto_create_max: 1_000,
             event_bytes: 1 << 20,
             body_bytes: 10 << 20,
             inflated_bytes: 10 << 20,
@@ -200,6 +205,13 @@ impl ApiOptions {
         const GIB: usize = 1 << 30;
         let d = Limits::default();
         Ok(Limits {
+            topics_auto_create_max: bounded(
+                "topics_auto_create_max",
+                self.topics_auto_create_max,
+                d.topics_auto_create_max,
+                1,
+                100_000,
+            )?,
             event_bytes: bounded("event_bytes", self.event_bytes, d.event_bytes, 1, GIB)?,
             body_bytes: bounded("body_bytes", self.body_bytes, d.body_bytes, 1, GIB)?,
             inflated_bytes: bounded("inflated_bytes", self.inflated_bytes, d.inflated_bytes, 1, GIB)?,

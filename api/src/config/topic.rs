@@ -66,7 +66,7 @@ pub enum SchemaVersion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingSchema {
-    /// Register the default envelope under the subject and go on.
+    /// Register the default envelope under the subject, with the first event that is fit for it.
     #[default]
     Envelope,
     /// 404 `unknown_schema`.

@@ -12,7 +12,7 @@ use forebay_broker::{NewRecord, dead_letter::HTTP_CONNECTOR};
 use super::{EventResult, Fate, Publish, Publisher, dead_letters::DeadLetters};
 use crate::{
     address::{self, Envelope, Unaddressed},
-    encoders::{Compiled, Effects},
+    encoders::Compiled,
     problem::{self, Code, ErrorItem, Loc, Problem},
     topics::Topic,
 };
@@ -56,6 +56,8 @@ pub(crate) struct Checked<'a> {
     pub(super) fields_ignored: u64,
     /// There if anything is unfit.
     pub(super) dead_letters: Option<DeadLetters>,
+    /// Whether the schema has its id. Else, as for a topic that does not exist, nothing fit may be produced yet.
+    registered: bool,
 }
 
 /// An event that was checked.
@@ -81,19 +83,43 @@ pub(super) enum Why {
 }
 
 impl Publisher {
-    /// Checks, encodes and addresses every event.
+    /// Checks, encodes and addresses every event. Nothing is written: a topic or a subject that is to be made for its
+    /// first event is imagined.
     ///
     /// # Errors
     /// What concerns the body as a whole: topic, schema, JSON, number of events.
-    pub(crate) async fn check<'a>(&self, request: &Publish<'a>, effects: Effects) -> Result<Checked<'a>, Problem> {
-        let topic = self.topics.writable(request.topic, effects).await?;
-        let compiled = self.encoders.for_topic(&topic.settings, &topic.subject, request.schema_id, effects).await?;
+    pub(crate) async fn check<'a>(&self, request: &Publish<'a>) -> Result<Checked<'a>, Problem> {
+        let topic = self.topics.writable(request.topic).await?;
+        let compiled = self.encoders.for_topic(&topic.settings, &topic.subject, request.schema_id).await?;
+        self.encoded(request, topic, &compiled)
+    }
+
+    /// Makes what was imagined, and checks again with that.
+    pub(super) async fn realized<'a>(
+        &self,
+        request: &Publish<'a>,
+        checked: Checked<'a>,
+    ) -> Result<Checked<'a>, Problem> {
+        let topic = if checked.topic.exists { checked.topic } else { self.topics.create(request.topic).await? };
+        let compiled = match checked.registered {
+            true => self.encoders.for_topic(&topic.settings, &topic.subject, request.schema_id).await?,
+            false => self.encoders.register_envelope(&topic.subject).await?,
+        };
+        self.encoded(request, topic, &compiled)
+    }
+
+    fn encoded<'a>(
+        &self,
+        request: &Publish<'a>,
+        topic: Arc<Topic>,
+        compiled: &Compiled,
+    ) -> Result<Checked<'a>, Problem> {
         let received_at_ms = jiff::Timestamp::now().as_millisecond();
         let context = EventContext { received_at_ms, correlation_id: &request.context.correlation, tenant: None };
         let options = self.settings.event_options(&topic.settings);
         let encode = if request.batch { EventEncoder::batch } else { EventEncoder::one };
         let batch = encode(&compiled.encoder, request.body, &options, &context).map_err(body_problem)?;
-        Ok(self.addressed(request, topic, &compiled, batch, received_at_ms))
+        Ok(self.addressed(request, topic, compiled, batch, received_at_ms))
     }
 
     fn addressed<'a>(
@@ -136,16 +162,23 @@ impl Publisher {
             // Two requests may share a correlation id; a dead letter's key must be its own.
             request_id: uuid::Uuid::now_v7().to_string().into(),
             headers: address::dead_letter_headers(&envelope),
-            schema_id: compiled.encoder.schema_id(),
-            subject: compiled.subject.clone(),
+            schema_id: compiled.registered.then(|| compiled.encoder.schema_id()),
+            subject: topic.subject.clone(),
             received_at_ms,
         });
         drop(envelope);
-        Checked { topic, form: Form::of(request), items, fields_ignored: ignored, dead_letters }
+        let registered = compiled.registered;
+        Checked { topic, form: Form::of(request), items, fields_ignored: ignored, dead_letters, registered }
     }
 }
 
 impl<'a> Checked<'a> {
+    /// Whether there is a record for a topic or with a schema that is imagined.
+    pub(super) fn wants_the_imagined(&self) -> bool {
+        let is_there = self.topic.exists && self.registered;
+        !is_there && self.items.iter().any(|item| !item.is_unfit())
+    }
+
     /// The problem that a publish of this one event would give; `None` if it is fit.
     pub(crate) fn into_refusal(self) -> Option<(Option<Cow<'a, str>>, Problem)> {
         self.items.into_iter().find_map(|item| match item {

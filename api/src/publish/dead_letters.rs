@@ -20,8 +20,8 @@ pub(super) struct DeadLetters {
     pub request_id: Arc<str>,
     /// What they keep of the request.
     pub headers: Headers,
-    /// Schema that refused them.
-    pub schema_id: u32,
+    /// Schema that refused them, if it is registered.
+    pub schema_id: Option<u32>,
     /// Its subject.
     pub subject: Arc<str>,
     /// Time of receipt.
@@ -55,7 +55,7 @@ impl DeadLetters {
             message,
             causes: Vec::new(),
             errors,
-            schema_id: Some(self.schema_id),
+            schema_id: self.schema_id,
             subject: Some(self.subject.to_string()),
             reader_schema_id: None,
             destination: None,

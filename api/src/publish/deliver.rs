@@ -90,9 +90,8 @@ impl Publisher {
     async fn produce_letters(&self, topic: &Arc<Topic>, letters: Vec<NewRecord>, deadline: Instant) -> Results {
         let Some(dlq) = letters.first().map(|letter| letter.topic.clone()) else { return Vec::new() };
         let count = letters.len();
-        if let Err(error) = self.topics.ensure_dlq(&dlq).await {
-            tracing::error!(%error, topic = &*dlq, "Dead letters can't be written.");
-            return vec![Err(Problem::new(Code::LogUnavailable, "The dead letter topic can't be written now.")); count];
+        if let Err(problem) = self.topics.ensure_dlq(&dlq, topic).await {
+            return vec![Err(problem); count];
         }
         tracing::warn!(topic = &*topic.name, count, dlq = &*dlq, "Events go to the dead letter topic.");
         self.produce(topic, letters, Outcome::DeadLettered, deadline).await

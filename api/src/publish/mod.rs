@@ -15,7 +15,7 @@ use crate::{
     address::Names,
     config::Settings,
     context::RequestContext,
-    encoders::{Effects, Encoders},
+    encoders::Encoders,
     metrics::{Metrics, Outcome},
     problem::{Code, Problem},
     schema_files::SchemaFiles,
@@ -100,10 +100,6 @@ impl Publisher {
         Self { encoders: Encoders::new(registry), topics, names: Names::default(), settings, log }
     }
 
-    pub(crate) fn topics(&self) -> &Topics {
-        &self.topics
-    }
-
     /// Forgets what is remembered of a subject: the next event is held against what the registry then says.
     pub(crate) async fn forget(&self, subject: &str) {
         self.encoders.forget(subject).await;
@@ -122,13 +118,16 @@ impl Publisher {
         request: &Publish<'a>,
         options: &PublishOptions,
     ) -> Result<Vec<EventResult<'a>>, Problem> {
-        let checked = self.check(request, Effects::Write).await?;
+        let mut checked = self.check(request).await?;
+        let refused = options.atomic && checked.items.iter().any(CheckedItem::is_unfit);
+        if !refused && checked.wants_the_imagined() {
+            checked = self.realized(request, checked).await?;
+        }
         let topic = checked.topic.clone();
         if request.batch {
             topic.metrics.batch(checked.items.len());
         }
         topic.metrics.fields_ignored(checked.fields_ignored);
-        let refused = options.atomic && checked.items.iter().any(CheckedItem::is_unfit);
         let results = if refused { checked.refused() } else { self.deliver(checked, options).await };
         for outcome in Outcome::ALL {
             let n = results.iter().filter(|result| result.fate.outcome() == outcome).count();

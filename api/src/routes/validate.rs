@@ -16,7 +16,6 @@ use super::{
     request,
 };
 use crate::{
-    encoders::Effects,
     problem::{Problem, answers::OfDryRun},
     publish::Publish,
     state::App,
@@ -59,7 +58,7 @@ pub(super) async fn validate(
         schema_id,
         context: request::context(&parts)?,
     };
-    match app.publisher.check(&publish, Effects::None).await?.into_refusal() {
+    match app.publisher.check(&publish).await?.into_refusal() {
         None => reply::json(StatusCode::OK, &Valid { valid: true }),
         Some((event_id, problem)) => Ok(problem.refuse(event_id.map(|id| id.into_owned()), None)),
     }

@@ -330,6 +330,114 @@ async fn topics_that_may_not_be_written() {
     assert!(body["detail"].as_str().unwrap().contains("POST /api/v1/topics"), "{body}");
 }
 
+/// Everything that a service has made so far: topics, subjects.
+async fn made(service: &Service) -> (Vec<String>, Vec<String>) {
+    let topics = service.log.topics().await.unwrap().iter().map(|topic| topic.name.to_string()).collect();
+    (topics, service.registry.subjects().await.unwrap())
+}
+
+#[tokio::test]
+async fn only_an_event_that_is_fit_has_its_topic_and_subject_made() {
+    let service = Service::start().await;
+    service.assert_alive().await;
+    let before = made(&service).await;
+    let fit = event("e").to_string();
+    let unfit = json!({"event_id": 7}).to_string();
+    for (path, body, status) in [
+        ("typo", "{".to_owned(), 400),
+        ("typo", unfit.clone(), 422),
+        ("typo?schema_id=9", fit.clone(), 422),
+        ("typo/batch", "[]".to_owned(), 400),
+        ("typo/batch", format!("[{unfit}]"), 422),
+        ("typo/batch?atomic=validate", format!("[{fit},{unfit}]"), 422),
+        ("typo/validate", fit.clone(), 200),
+    ] {
+        let answer = service.post(&format!("/api/v1/events/{path}"), body).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(made(&service).await, before, "{path}");
+    }
+    let answer = service.post("/api/v1/events/typo/batch?on_invalid=dlq", format!("[{unfit}]")).await;
+    assert_eq!(answer.json()["results"][0]["status"], "dead_lettered", "{}", answer.text);
+    assert_eq!(made(&service).await, before, "a dead letter needs no more than the topic's name");
+    let letter = service.records("events.dlq").await.remove(0);
+    assert_eq!(letter.headers.text("__connect.errors.topic"), Some("typo"));
+    assert_eq!(letter.headers.text("forebay.schema-id"), None, "it was held against a schema that has no id");
+
+    let answer = service.post("/api/v1/events/typo/batch", format!("[{unfit},{fit}]")).await;
+    assert_eq!(answer.json()["results"][1]["status"], "accepted", "{}", answer.text);
+    let (topics, subjects) = made(&service).await;
+    assert!(topics.contains(&"typo".to_owned()) && subjects.contains(&"typo-value".to_owned()));
+    let id = service.registry.latest("typo-value").await.unwrap().registered.id;
+    let value = service.records("typo").await.remove(0).value.unwrap();
+    assert_eq!(value[1..5], id.to_be_bytes(), "the record names the schema that was registered for it");
+}
+
+#[tokio::test]
+async fn events_create_topics_up_to_a_limit() {
+    let service = Service::start_with(|s| {
+        s.settings.limits.topics_auto_create_max = 3;
+        s.settings.dlq.topic = "{topic}.dlq".to_owned();
+    })
+    .await;
+    let publish = |path: &str, body: String| {
+        let path = format!("/api/v1/events/{path}");
+        async {
+            let path = path;
+            service.post(&path, body).await
+        }
+    };
+    let fit = || event("e").to_string();
+    for name in ["a", "b", "c"] {
+        assert_eq!(publish(name, fit()).await.status, 200, "{name}");
+    }
+    let before = made(&service).await;
+    let body = publish("d", fit()).await.problem(404, "unknown_topic");
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("api.topics_auto_create_max is 3") && detail.contains("by hand"), "{detail}");
+    let lettered = publish("d?on_invalid=dlq", json!({}).to_string()).await;
+    lettered.problem(404, "unknown_topic");
+    assert_eq!(made(&service).await, before, "nor its subject, nor a dead letter topic of its name");
+    assert_eq!(publish("a", fit()).await.status, 200, "those that exist go on");
+    let lettered = publish("a?on_invalid=dlq", json!({}).to_string()).await;
+    assert_eq!(lettered.status, 202, "{}", lettered.text);
+
+    let by_hand = service.post("/api/v1/topics", json!({"name": "d"}).to_string()).await;
+    assert_eq!(by_hand.status, 201);
+    assert_eq!(publish("d", fit()).await.status, 200);
+}
+
+#[tokio::test]
+async fn many_first_events_at_once_stay_within_the_limit() {
+    let service = Service::start_with(|s| s.settings.limits.topics_auto_create_max = 5).await;
+    service.assert_alive().await;
+    let posts = (0..20).map(|i| {
+        let path = format!("/api/v1/events/t{i}");
+        let service = &service;
+        async move { service.post(&path, event("e").to_string()).await.status }
+    });
+    let mut statuses = futures_util::future::join_all(posts).await;
+    statuses.sort_unstable();
+    assert_eq!(made(&service).await.0.len(), 5);
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 404).count(),
+        20 - (5 - 1),
+        "the DLQ topic is one of the five"
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_takes_no_metric_label() {
+    let service = Service::start().await;
+    for i in 0..1_001 {
+        let answer = service.post(&format!("/api/v1/events/nope{i}/validate"), event("e").to_string()).await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(service.post("/api/v1/events/real", event("e").to_string()).await.status, 200);
+    let text = service.get("/metrics").await.text;
+    assert!(text.contains(r#"forebay_events_total{outcome="accepted",topic="real"} 1"#), "{text}");
+    assert!(!text.contains("nope"));
+}
+
 #[tokio::test]
 async fn a_topic_that_vanishes_is_noticed() {
     let service = Service::start_with(|s| s.settings.topics_auto_create = false).await;
