@@ -31,7 +31,7 @@ impl BadRate {
         self.max_rate < 1.0 && seen >= AT_LEAST && self.bad as f64 > self.max_rate * seen as f64
     }
 
-    /// Starts over, after a person resumed the connector.
+    /// Starts over: what is judged after a pause is what comes after it.
     pub fn reset(&mut self) {
         self.verdicts.clear();
         self.bad = 0;

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
 };
@@ -42,6 +42,7 @@ use crate::{
 mod claim;
 mod flush;
 mod intake;
+mod letters;
 mod outage;
 mod partition;
 mod rebalance;
@@ -373,18 +374,4 @@ async fn commit(
             () = tokio::time::sleep(backoff.next(None)) => {}
         }
     }
-}
-
-/// Verdicts for the bad-rate breaker; true: it trips now.
-fn judge_rate(shared: &Shared, good: usize, bad: usize) -> bool {
-    let mut rate = shared.context.bad_rate.lock().unwrap_or_else(PoisonError::into_inner);
-    let verdicts = std::iter::repeat_n(false, good).chain(std::iter::repeat_n(true, bad));
-    let mut trips = false;
-    for verdict in verdicts {
-        trips |= rate.saw(verdict);
-    }
-    if trips {
-        rate.reset();
-    }
-    trips
 }

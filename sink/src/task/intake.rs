@@ -7,16 +7,14 @@ use forebay_broker::{
     Epoch, Record, TopicPartition,
     dead_letter::{Reason as DlqReason, Stage},
 };
-use futures_util::FutureExt;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{
     Cancel, End, Event, Mode, Task, TaskContext,
     claim::trouble,
     flush::{Job, flush},
-    judge_rate,
+    letters::verdicts,
     outage::Outage,
     partition::{MAX_LETTER_CALLS, OpenGroup, Partition, Reading, size},
 };
@@ -27,8 +25,7 @@ use crate::{
     crash_point,
     dlq::{Rejection, writer::Rejected},
     memory::Pressure,
-    sinks::{GroupSpec, Row, SinkError},
-    status::Trouble,
+    sinks::{Added, GroupSpec, Row, SinkError},
 };
 
 /// Rows handed to a sink at once.
@@ -53,6 +50,12 @@ enum Stop {
     RedoEnd,
     Schema,
     NeedsSchema(u32),
+}
+
+impl Chunk {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.letters.is_empty() && self.dropped == 0
+    }
 }
 
 impl Task {
@@ -106,52 +109,52 @@ impl Task {
 
     /// Rows into the open group, bad records to the DLQ.
     fn apply(&mut self, part: &TopicPartition, chunk: Chunk) -> Result<(), End> {
-        let shared = Arc::clone(&self.shared);
-        let TaskContext { settings, deps, sink, .. } = &shared.context;
-        let Some(partition) = self.parts.get_mut(part) else { return Ok(()) };
-        let (epoch, topic_id) = (partition.epoch, partition.topic_id.clone());
-        let Some(reading) = partition.reading_mut() else { return Ok(()) };
-        let Chunk { rows, records, mut letters, dropped, .. } = chunk;
-        if rows.is_empty() && letters.is_empty() && dropped == 0 {
+        if chunk.is_empty() {
             return Ok(());
         }
-        let now = Instant::now();
-        let open = reading.open.get_or_insert_with(|| OpenGroup { group: None, since: now, letters: Vec::new() });
-        if !rows.is_empty() {
-            crash_point!("convert.done");
-            if open.group.is_none() {
-                let spec = GroupSpec {
-                    part: part.clone(),
-                    cluster_id: deps.log.cluster_id().into(),
-                    topic_id,
-                    epoch,
-                    start: reading.mark.start(),
-                    cfg: reading.redo.as_ref().map_or_else(|| sink.cfg().to_owned(), |intent| intent.cfg.clone()),
-                };
-                open.group = Some(sink.open(&spec).map_err(failed)?);
-            }
-            let result = open.group.as_mut().map(|group| group.add(&rows)).transpose();
-            let added = match result {
-                Ok(added) => added.unwrap_or_default(),
-                Err(SinkError::Retry { why, after }) => return self.hold(part, &why, after),
-                Err(error) => return Err(failed(error)),
-            };
-            let rejected = added.rejected.into_iter();
-            letters.extend(
-                rejected.filter_map(|(index, why)| Some(Rejected { record: records.get(index)?.clone(), why })),
-            );
-        }
+        let Chunk { rows, records, mut letters, dropped, .. } = chunk;
+        let rejected = match self.add(part, &rows) {
+            Ok(added) => added.rejected,
+            Err(SinkError::Retry { why, after }) => return self.hold(part, &why, after),
+            Err(error) => return Err(End::Failed(trouble(error))),
+        };
+        let rejected = rejected.into_iter();
+        letters.extend(rejected.filter_map(|(index, why)| Some(Rejected { record: records.get(index)?.clone(), why })));
+        letters.sort_by_key(|letter| letter.record.offset);
+        let TaskContext { settings, deps, .. } = &self.shared.context;
         deps.metrics.dropped.with_label_values(&[settings.name.as_str(), "null_value"]).inc_by(dropped);
-        let good = records.len().saturating_sub(letters.len());
-        let bad = letters.len();
+        let verdicts = verdicts(&records, &letters);
         self.send_letters(part, letters);
         if let Some(reading) = self.reading(part) {
             reading.account();
         }
-        if judge_rate(&shared, good, bad) {
-            self.trip();
-        }
+        self.judge(verdicts);
         Ok(())
+    }
+
+    /// Opens the batch if this is its first chunk, and encodes the rows.
+    fn add(&mut self, part: &TopicPartition, rows: &[Row]) -> Result<Added, SinkError> {
+        let TaskContext { deps, sink, .. } = &self.shared.context;
+        let Some(partition) = self.parts.get_mut(part) else { return Ok(Added::default()) };
+        let (epoch, topic_id) = (partition.epoch, partition.topic_id.clone());
+        let Some(reading) = partition.reading_mut() else { return Ok(Added::default()) };
+        let open = reading.open.get_or_insert_with(OpenGroup::now);
+        if rows.is_empty() {
+            return Ok(Added::default());
+        }
+        crash_point!("convert.done");
+        if let Some(group) = &mut open.group {
+            return group.add(rows);
+        }
+        let spec = GroupSpec {
+            part: part.clone(),
+            cluster_id: deps.log.cluster_id().into(),
+            topic_id,
+            epoch,
+            start: reading.mark.start(),
+            cfg: reading.redo.as_ref().map_or_else(|| sink.cfg().to_owned(), |intent| intent.cfg.clone()),
+        };
+        open.group.insert(sink.open(&spec)?).add(rows)
     }
 
     /// Encoding failed for want of disk space or the like: what is open is dropped and read again later.
@@ -167,49 +170,6 @@ impl Task {
         warn!(connector = name, %part, why, delay_ms = delay.as_millis(), "Rows can't be encoded now; they will be read again.");
         let answer = self.consumer.seek(part, start);
         self.steered(part, answer)
-    }
-
-    fn send_letters(&mut self, part: &TopicPartition, mut letters: Vec<Rejected>) {
-        let TaskContext { number, settings, dlq, board, .. } = &self.shared.context;
-        let Some(partition) = self.parts.get_mut(part) else { return };
-        let topic_id = partition.topic_id.clone();
-        let open = partition.reading_mut().and_then(|reading| reading.open.as_mut());
-        let Some(open) = open.filter(|_| !letters.is_empty()) else { return };
-        let fail = settings.on_bad_record == OnBadRecord::Fail;
-        if fail {
-            letters.truncate(1);
-        }
-        let (dlq, board, outages) = (Arc::clone(dlq), Arc::clone(board), Arc::clone(&self.shared.outages));
-        let number = *number;
-        let bad = letters.first().filter(|_| fail).map(|letter| bad_record(&letter.record, &letter.why));
-        let call = async move {
-            let count = letters.len() as u64;
-            let mut failing = None;
-            let failed = |why: &str| outages.tell(&mut failing, &Outage::dead_letters(why));
-            dlq.send(number, topic_id, letters, failed).await?;
-            board.dead_letters(count);
-            bad.map_or(Ok(()), Err)
-        };
-        open.letters.push(AbortOnDropHandle::new(tokio::spawn(call)));
-    }
-
-    /// Strikes off calls of dead letters that have their receipts.
-    pub(super) fn collect_letters(&mut self, part: &TopicPartition) -> Result<(), End> {
-        let Some(open) = self.reading(part).and_then(|reading| reading.open.as_mut()) else { return Ok(()) };
-        let mut failed = None;
-        open.letters.retain_mut(|call| match call.now_or_never() {
-            None => true,
-            Some(Ok(Ok(()))) => false,
-            Some(Ok(Err(trouble))) => {
-                failed = Some(End::Failed(trouble));
-                false
-            }
-            Some(Err(error)) => {
-                failed = Some(End::Restart(format!("sending dead letters was cut off: {error}")));
-                false
-            }
-        });
-        failed.map_or(Ok(()), Err)
     }
 
     fn look_up(&mut self, part: &TopicPartition, id: u32) {
@@ -237,12 +197,12 @@ impl Task {
         if let Some(end) = reading.eof.take() {
             reading.mark.reached(end);
             if reading.open.is_none() && reading.mark.position() > reading.mark.start() {
-                reading.open = Some(OpenGroup { group: None, since: Instant::now(), letters: Vec::new() });
+                reading.open = Some(OpenGroup::now());
             }
         }
     }
 
-    fn reading(&mut self, part: &TopicPartition) -> Option<&mut Reading> {
+    pub(super) fn reading(&mut self, part: &TopicPartition) -> Option<&mut Reading> {
         self.parts.get_mut(part)?.reading_mut()
     }
 
@@ -311,34 +271,6 @@ impl Task {
         }));
         true
     }
-
-    /// Too many bad records: the fault is elsewhere. All tasks pause until a person resumes.
-    fn trip(&self) {
-        let TaskContext { settings, wanted, .. } = &self.shared.context;
-        let advice = format!(
-            "More than {} % of the last records are bad (see the dead letters). Mend the cause, then resume the \
-             connector; errors.max_rate: 1 turns this check off.",
-            settings.max_error_rate * 100.0
-        );
-        wanted.send_modify(|wanted| {
-            if wanted.mode == Mode::Run {
-                wanted.mode = Mode::Pause;
-                wanted.trouble = Some(Trouble { code: "BAD_RATE", advice });
-            }
-        });
-    }
-}
-
-fn failed(error: SinkError) -> End {
-    End::Failed(trouble(error))
-}
-
-fn bad_record(record: &Record, why: &Rejection) -> Trouble {
-    let advice = format!(
-        "The record at {} offset {} is bad ({}: {}). It is in the DLQ; on_bad_record: dlq goes on after such records.",
-        record.part, record.offset, why.reason, why.message
-    );
-    Trouble { code: "BAD_RECORD", advice }
 }
 
 /// Takes records until a chunk is full, or something must happen before the next one.

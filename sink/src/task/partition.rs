@@ -152,6 +152,13 @@ impl Partition {
     }
 }
 
+impl OpenGroup {
+    /// Its first record came now.
+    pub fn now() -> Self {
+        Self { group: None, since: Instant::now(), letters: Vec::new() }
+    }
+}
+
 impl Reading {
     pub fn new(from: Offset, redo: Option<Intent>, share: Share) -> Self {
         Self {

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_rate;
 mod by_hand;
 mod claims;
 mod handover;
