@@ -1,11 +1,11 @@
-//! What the service shows of connectors. The trait is declared here over plain types; the command joins it to the
+//! What the service shows of connectors, and tells them to do. The trait is declared here over plain types; the command joins it to the
 //! crate that runs them, so that neither crate knows the other.
 
 use forebay_broker::LogError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A view of the connectors of the configuration.
+/// The connectors of the configuration: a view, and the way to those that run in this process.
 #[async_trait::async_trait]
 pub trait ConnectorControl: Send + Sync + 'static {
     /// All connectors, sorted by name.
@@ -18,6 +18,31 @@ pub trait ConnectorControl: Send + Sync + 'static {
     /// # Errors
     /// The log can't tell how far it is.
     async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError>;
+    /// Tells a connector what to do. It does it a moment later: its status says when.
+    ///
+    /// # Errors
+    /// See [`NotTaken`].
+    fn order(&self, name: &str, order: Order) -> Result<(), NotTaken>;
+}
+
+/// What a person can tell a connector. It is not kept: a connector runs when its process starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Write out what is open, then read nothing.
+    Pause,
+    /// Go on after a pause, also after one that the connector made itself.
+    Resume,
+    /// Start failed tasks again; the others go on undisturbed.
+    Restart,
+}
+
+/// Why an order was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// There is no connector of that name.
+    Unknown,
+    /// It does not run in this process; who is to be asked, as a sentence.
+    Elsewhere(String),
 }
 
 /// A connector as it is now.

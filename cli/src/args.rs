@@ -119,11 +119,12 @@ Examples:
   forebay tail flights -n 100 --format ndjson
   forebay tail flights -f")]
     Tail(Tail),
-    /// List, show and check connectors
+    /// List, show, check, pause, resume and restart connectors
     #[command(after_help = "\
 Examples:
   forebay connectors list
   forebay connectors show lake
+  forebay connectors resume lake
   forebay connectors check lake")]
     Connectors(Connectors),
     /// Print a completion script for a shell
@@ -314,6 +315,40 @@ pub enum ConnectorsVerb {
     /// One connector, with its partitions
     #[command(after_help = "Examples:\n  forebay connectors show lake\n  forebay connectors show lake --json")]
     Show {
+        /// Its name
+        name: String,
+    },
+    /// Write out what is open, then read nothing until `resume`
+    #[command(after_help = "\
+Examples:
+  forebay connectors pause lake
+  forebay connectors pause lake --api http://127.0.0.1:9090    a `forebay sink`, by its management URL
+
+The pause is not kept: when its process starts anew, the connector runs. Of several workers each is told by itself.")]
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Go on after a pause, also after one that the connector made itself (BAD_RATE)
+    #[command(after_help = "\
+Examples:
+  forebay connectors resume lake
+  forebay connectors resume lake --api http://127.0.0.1:9090   a `forebay sink`, by its management URL
+
+Of several workers each is told by itself.")]
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Start failed tasks again, once what they say is done; tasks that run go on undisturbed
+    #[command(after_help = "\
+Examples:
+  forebay connectors show lake                                 says why a task failed, and what to do
+  forebay connectors restart lake
+  forebay connectors restart lake --api http://127.0.0.1:9090  a `forebay sink`, by its management URL
+
+A changed forebay.yaml takes effect when the process starts anew. Of several workers each is told by itself.")]
+    Restart {
         /// Its name
         name: String,
     },

@@ -112,7 +112,7 @@ impl Answer {
         let problem = self.problem();
         let exit = match (self.status, problem.code.as_str()) {
             (404, _) => Exit::Nothing,
-            (403, _) | (409, "schema_incompatible" | "topic_exists") => Exit::Refused,
+            (403, _) | (409, "schema_incompatible" | "topic_exists" | "connector_elsewhere") => Exit::Refused,
             _ => Exit::Error,
         };
         let mut text = problem.sentence();

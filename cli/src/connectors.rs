@@ -1,6 +1,7 @@
-//! `forebay connectors`: what delivers records, and how far it is.
+//! `forebay connectors`: what delivers records, how far it is, and what it is told to do.
 
 use forebay_api::control::{ConnectorState, ConnectorStatus};
+use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -43,6 +44,9 @@ pub async fn run(args: &args::Connectors, context: &Context) -> Outcome {
     let backend = backend::open(&args.target, context, Purpose::Manage).await?;
     let done = match &args.verb {
         ConnectorsVerb::Show { name } => show(backend.client(), name, context).await,
+        ConnectorsVerb::Pause { name } => order(backend.client(), name, "pause", context).await,
+        ConnectorsVerb::Resume { name } => order(backend.client(), name, "resume", context).await,
+        ConnectorsVerb::Restart { name } => order(backend.client(), name, "restart", context).await,
         _ => list(backend.client(), context).await,
     };
     let closed = backend.close().await;
@@ -75,6 +79,22 @@ async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
         ("partitions", table::columns(&["topic", "partition", "committed", "written", "lag"], partitions)),
     ];
     context.output.one(&status, &facts)
+}
+
+/// A connector that was told something.
+#[derive(Serialize)]
+struct Told<'a> {
+    connector: &'a str,
+    told: &'a str,
+}
+
+async fn order(client: &Client, name: &str, verb: &str, context: &Context) -> Outcome {
+    let answer = client.send(Method::POST, &[PATH.as_slice(), &[name, verb]].concat(), &[], None).await?;
+    if !answer.is_ok() {
+        return Err(answer.failure());
+    }
+    let told = Told { connector: name, told: verb };
+    context.output.said(&told, &format!("Told {name} to {verb}; `forebay connectors show {name}` says how it is."))
 }
 
 fn lag(status: &ConnectorStatus) -> String {

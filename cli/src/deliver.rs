@@ -1,4 +1,4 @@
-//! Connectors: where `sink`, which runs them, and `api`, which shows them, are joined.
+//! Connectors: where `sink`, which runs them, and `api`, which shows them and hands orders on, are joined.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use forebay_api::control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus};
+use forebay_api::control::{
+    ConnectorControl, ConnectorState, ConnectorStatus, NotTaken, Order, PartitionStatus, TaskStatus,
+};
 use forebay_broker::{Log, LogError, TopicInfo, TopicPartition};
 use forebay_sink::{
     config::{Conditional, ConnectorSettings, Location},
@@ -16,7 +18,7 @@ use forebay_sink::{
     metrics::SinkMetrics,
     status,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     check,
@@ -98,6 +100,19 @@ impl ConnectorControl for Running {
 
     async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
         Ok(self.statuses().await.into_iter().find(|status| status.name == name))
+    }
+
+    fn order(&self, name: &str, order: Order) -> Result<(), NotTaken> {
+        let connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let connector = connectors.iter().find(|connector| connector.settings().name == name);
+        let connector = connector.ok_or(NotTaken::Unknown)?;
+        info!(connector = name, ?order, "The connector was told what to do.");
+        match order {
+            Order::Pause => connector.pause(),
+            Order::Resume => connector.resume(),
+            Order::Restart => connector.restart(),
+        }
+        Ok(())
     }
 }
 
@@ -208,6 +223,19 @@ impl ConnectorControl for Resting {
             Some(settings) => self.status(settings).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    fn order(&self, name: &str, _: Order) -> Result<(), NotTaken> {
+        if self.connectors.iter().all(|settings| settings.name != name) {
+            return Err(NotTaken::Unknown);
+        }
+        Err(NotTaken::Elsewhere(match self.state {
+            ConnectorState::Stopped => format!("Nothing runs the connector {name} now; it starts with `forebay up`."),
+            _ => format!(
+                "The connector {name} does not run in this process: tell each `forebay sink` that runs it, with --api \
+                 and the management URL that it prints."
+            ),
+        }))
     }
 }
 

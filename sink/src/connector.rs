@@ -125,7 +125,8 @@ impl Connector {
         self.board.snapshot()
     }
 
-    /// Writes out what is open, then reads nothing until [`Connector::resume`].
+    /// Writes out what is open, then reads nothing until [`Connector::resume`]. Nothing of this is kept: a connector
+    /// that is started runs.
     pub fn pause(&self) {
         self.wanted.send_modify(|wanted| {
             if wanted.mode == Mode::Run {
@@ -144,7 +145,7 @@ impl Connector {
         });
     }
 
-    /// Starts failed tasks again.
+    /// Starts failed tasks again; the others go on undisturbed.
     pub fn restart(&self) {
         self.wanted.send_modify(|wanted| wanted.restarts += 1);
     }
@@ -257,6 +258,7 @@ async fn pause_before_restart(
 
 /// True: the connector stops. False: somebody asked for a restart.
 async fn wait_for_person(context: &TaskContext, wanted: &mut watch::Receiver<Wanted>, trouble: Trouble) -> bool {
+    let trouble = trouble.with_command(&context.settings.name);
     let Trouble { code, advice } = &trouble;
     error!(
         connector = context.settings.name,

@@ -54,6 +54,25 @@ pub struct Trouble {
     pub advice: String,
 }
 
+/// The code of a log that only a new process mends.
+pub(crate) const LOG_BROKEN: &str = "LOG_BROKEN";
+
+impl Trouble {
+    /// Of a failed task: the advice ends with the command that starts it again.
+    pub(crate) fn with_command(self, connector: &str) -> Self {
+        let Self { code, advice } = self;
+        if code == LOG_BROKEN {
+            return Self { code, advice };
+        }
+        let advice = advice.trim_end_matches('.');
+        let advice = format!(
+            "{advice}. Then: `forebay connectors restart {connector}`, or start the process anew if you changed its \
+             configuration."
+        );
+        Self { code, advice }
+    }
+}
+
 /// One task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskStatus {

@@ -36,7 +36,7 @@ use crate::{
     dlq::writer::DlqWriter,
     retry::Backoff,
     sinks::Sink,
-    status::{Board, State, Trouble},
+    status::{Board, LOG_BROKEN, State, Trouble},
 };
 
 mod claim;
@@ -322,7 +322,7 @@ impl Task {
 fn log_fault(error: &LogError) -> End {
     match error {
         LogError::Fatal(_) => {
-            End::Failed(Trouble { code: "LOG_BROKEN", advice: format!("{error}. Restart the process.") })
+            End::Failed(Trouble { code: LOG_BROKEN, advice: format!("{error}. Restart the process.") })
         }
         LogError::Closed => End::Stopped,
         LogError::Invalid(why) => End::Failed(Trouble { code: "LOG_REFUSED", advice: why.clone() }),

@@ -248,6 +248,8 @@ async fn a_foreign_object_is_never_touched() {
     store.plant(key, Bytes::from_static(b"theirs"), Metadata::new());
     let connector = world.start_on(FAST, &store);
     assert_eq!(failed(&connector).await, "FOREIGN_OBJECT");
+    let advice = connector.status().trouble.unwrap().advice;
+    assert!(advice.contains("move it away. Then: `forebay connectors restart lake`"), "{advice}");
     assert_eq!(store.objects()[key].0, "theirs");
 }
 

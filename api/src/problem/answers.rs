@@ -79,9 +79,10 @@ refusals! {
     OfNewVersion: ASKED, SENT, &[UnknownSchema, SchemaIncompatible, RegistryUnavailable];
     OfForgetting: &[RequestValidationFailed];
     OfCompatibility: ASKED, SENT, &[UnknownSchema, RegistryUnavailable];
-    /// Of connectors, and of one.
+    /// Of connectors, of one, and of what it is told to do.
     OfConnectors: ASKED, &[LogUnavailable];
     OfConnector: ASKED, &[NotFound, LogUnavailable];
+    OfOrder: ASKED, &[NotFound, ConnectorElsewhere];
     /// Of events on their way in and back.
     OfPublish: ASKED, SENT, CHECKED, &[DeliveryUnknown];
     OfBatch: ASKED, SENT, CHECKED, &[EmptyBatch, BatchTooLong, DeliveryUnknown];

@@ -36,6 +36,8 @@ pub enum Code {
     SchemaIncompatible,
     /// The schema can't take events.
     SchemaUnsupported,
+    /// The connector does not run in this process.
+    ConnectorElsewhere,
     /// One event, or its record, is too large.
     EventTooLarge,
     /// The body is too large on the wire.
@@ -107,7 +109,7 @@ const fn later(code: &'static str, status: u16, after_s: u32, title: &'static st
 
 impl Code {
     /// All codes, in the order of their statuses.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MalformedJson,
         Self::EmptyBatch,
         Self::BadEncoding,
@@ -122,6 +124,7 @@ impl Code {
         Self::TopicExists,
         Self::SchemaIncompatible,
         Self::SchemaUnsupported,
+        Self::ConnectorElsewhere,
         Self::EventTooLarge,
         Self::BodyTooLarge,
         Self::InflatedTooLarge,
@@ -222,6 +225,12 @@ impl Code {
                 409,
                 "The schema can't take events",
                 "Change the field named, or publish under another subject.",
+            ),
+            Self::ConnectorElsewhere => caller(
+                "connector_elsewhere",
+                409,
+                "The connector does not run in this process",
+                "Ask the process that runs it: `forebay up`, or each `forebay sink` at its management address.",
             ),
             Self::EventTooLarge => caller("event_too_large", 413, "The event is too large", "Send smaller events."),
             Self::BodyTooLarge => caller(

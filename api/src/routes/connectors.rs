@@ -1,4 +1,4 @@
-//! The connectors of this process.
+//! The connectors of this process: how they are, and what they are told to do.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::{
     request::Plain,
 };
 use crate::{
-    control::ConnectorStatus,
+    control::{ConnectorStatus, NotTaken, Order},
     problem::{
         Code, Problem,
-        answers::{OfConnector, OfConnectors},
+        answers::{OfConnector, OfConnectors, OfOrder},
         of_log::log_problem,
     },
     state::App,
@@ -51,6 +51,49 @@ pub(super) async fn show(State(app): State<Arc<App>>, Param(name): Param, _: Pla
         Some(control) => control.connector(&name).await.map_err(log_problem)?,
         None => None,
     };
-    let found = found.ok_or_else(|| Problem::new(Code::NotFound, "No connector of that name runs in this process."))?;
+    let found = found.ok_or_else(unknown)?;
     reply::json(StatusCode::OK, &found)
+}
+
+/// Pause a connector
+#[utoipa::path(
+    post, path = "/api/v1/connectors/{name}/pause", operation_id = "pauseConnector", tag = "connectors",
+    params(("name" = String, Path, description = "Its name in the configuration.")),
+    responses((status = 202, description = "Told: it writes out what is open, then reads nothing until it is resumed or its process starts anew."), OfOrder)
+)]
+pub(super) async fn pause(State(app): State<Arc<App>>, Param(name): Param, _: Plain) -> Result<StatusCode, Problem> {
+    order(&app, &name, Order::Pause)
+}
+
+/// Resume a connector
+#[utoipa::path(
+    post, path = "/api/v1/connectors/{name}/resume", operation_id = "resumeConnector", tag = "connectors",
+    params(("name" = String, Path, description = "Its name in the configuration.")),
+    responses((status = 202, description = "Told: it goes on after a pause, also after one that it made itself (`BAD_RATE`)."), OfOrder)
+)]
+pub(super) async fn resume(State(app): State<Arc<App>>, Param(name): Param, _: Plain) -> Result<StatusCode, Problem> {
+    order(&app, &name, Order::Resume)
+}
+
+/// Restart the failed tasks of a connector
+#[utoipa::path(
+    post, path = "/api/v1/connectors/{name}/restart", operation_id = "restartConnector", tag = "connectors",
+    params(("name" = String, Path, description = "Its name in the configuration.")),
+    responses((status = 202, description = "Told: failed tasks start again, the others go on undisturbed."), OfOrder)
+)]
+pub(super) async fn restart(State(app): State<Arc<App>>, Param(name): Param, _: Plain) -> Result<StatusCode, Problem> {
+    order(&app, &name, Order::Restart)
+}
+
+fn order(app: &App, name: &str, order: Order) -> Result<StatusCode, Problem> {
+    let taken = app.deps.connectors.as_ref().map_or(Err(NotTaken::Unknown), |control| control.order(name, order));
+    match taken {
+        Ok(()) => Ok(StatusCode::ACCEPTED),
+        Err(NotTaken::Unknown) => Err(unknown()),
+        Err(NotTaken::Elsewhere(who)) => Err(Problem::new(Code::ConnectorElsewhere, who)),
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(Code::NotFound, "There is no connector of that name.")
 }

@@ -34,7 +34,7 @@ use crate::{
 type Route = (&'static str, fn() -> MethodRouter<Arc<App>>);
 
 /// Everything on the API's listener. Each path stands in the document too; a test holds it.
-const API: [Route; 20] = [
+const API: [Route; 23] = [
     ("/api/v1/events/{topic}", || post(events::publish)),
     ("/api/v1/events/{topic}/batch", || post(batch::publish)),
     ("/api/v1/events/{topic}/validate", || post(validate::validate)),
@@ -48,6 +48,9 @@ const API: [Route; 20] = [
     ("/api/v1/schemas/{subject}/cache", || delete(schemas::forget)),
     ("/api/v1/connectors", || get(connectors::list)),
     ("/api/v1/connectors/{name}", || get(connectors::show)),
+    ("/api/v1/connectors/{name}/pause", || post(connectors::pause)),
+    ("/api/v1/connectors/{name}/resume", || post(connectors::resume)),
+    ("/api/v1/connectors/{name}/restart", || post(connectors::restart)),
     ("/api/v1/health", || get(health::health)),
     ("/api/v1/metrics", || get(metrics::metrics)),
     ("/livez", || get(health::live)),
@@ -62,9 +65,12 @@ const PAGES: [Route; 3] =
     [("/docs", || get(docs::redirect)), ("/docs/", || get(docs::index)), ("/docs/{file}", || get(docs::file))];
 
 /// The management listener: what a supervisor asks, outside every limit.
-const MANAGEMENT: [Route; 6] = [
+const MANAGEMENT: [Route; 9] = [
     ("/api/v1/connectors", || get(connectors::list)),
     ("/api/v1/connectors/{name}", || get(connectors::show)),
+    ("/api/v1/connectors/{name}/pause", || post(connectors::pause)),
+    ("/api/v1/connectors/{name}/resume", || post(connectors::resume)),
+    ("/api/v1/connectors/{name}/restart", || post(connectors::restart)),
     ("/api/v1/health", || get(health::health)),
     ("/livez", || get(health::live)),
     ("/readyz", || get(health::ready)),

@@ -27,7 +27,7 @@ pub(crate) const PUBLISH: &str = "/api/v1/events/{topic}";
         topics::list, topics::create, topics::show,
         schemas::subjects, schemas::versions, schemas::register, schemas::version, schemas::check,
         schemas::forget,
-        connectors::list, connectors::show,
+        connectors::list, connectors::show, connectors::pause, connectors::resume, connectors::restart,
         health::health, metrics::metrics, health::live, health::ready,
         docs::problem, docs::openapi, docs::redirect, docs::index, docs::file,
     ),

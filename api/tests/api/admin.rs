@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forebay_api::{
     Deps, Drained, Listeners,
-    control::{ConnectorControl, ConnectorState, ConnectorStatus, PartitionStatus, TaskStatus},
+    control::{ConnectorControl, ConnectorState, ConnectorStatus, NotTaken, Order, PartitionStatus, TaskStatus},
     serve,
 };
 use forebay_avro::registry::{Embedded, MemoryStore};
@@ -133,6 +133,14 @@ impl ConnectorControl for Fixed {
     async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
         Ok((name == "lake").then(status))
     }
+
+    fn order(&self, name: &str, order: Order) -> Result<(), NotTaken> {
+        match (name, order) {
+            ("lake", Order::Resume) => Ok(()),
+            ("lake", _) => Err(NotTaken::Elsewhere("ask there".into())),
+            _ => Err(NotTaken::Unknown),
+        }
+    }
 }
 
 #[tokio::test]
@@ -160,6 +168,8 @@ async fn a_process_that_only_delivers_shows_itself_on_the_next_free_port() {
         let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{path}");
     }
+    let told = reqwest::Client::new().post(format!("http://{address}/api/v1/connectors/lake/resume")).send().await;
+    assert_eq!(told.unwrap().status().as_u16(), 202);
     shutdown.cancel();
     let drained = tokio::time::timeout(PATIENCE, served).await.expect("the drain has no end").unwrap().unwrap();
     assert_eq!(drained, Drained { requests_cut: 0 });
@@ -177,6 +187,22 @@ async fn connectors_are_shown() {
     assert_eq!(bare.get("/api/v1/connectors").await.json(), json!({"connectors": []}));
 }
 
+#[tokio::test]
+async fn connectors_are_told_what_to_do() {
+    let service = Service::start_with(|s| s.connectors = Some(Arc::new(Fixed))).await;
+    let tell = async |path: &str| service.post(&format!("/api/v1/connectors/{path}"), String::new()).await;
+    let told = tell("lake/resume").await;
+    assert_eq!((told.status, told.text.as_str()), (202, ""));
+    assert_eq!(tell("lake/pause").await.problem(409, "connector_elsewhere")["detail"], "ask there");
+    tell("lake/restart").await.problem(409, "connector_elsewhere");
+    tell("nope/restart").await.problem(404, "not_found");
+    tell("lake/resume?x=1").await.problem(422, "request_validation_failed");
+    tell("lake/stop").await.problem(404, "not_found");
+    service.get("/api/v1/connectors/lake/pause").await.problem(405, "method_not_allowed");
+    let bare = Service::start().await;
+    bare.post("/api/v1/connectors/lake/resume", String::new()).await.problem(404, "not_found");
+}
+
 /// Connectors over a log that is away.
 struct Away;
 
@@ -188,6 +214,10 @@ impl ConnectorControl for Away {
 
     async fn connector(&self, _: &str) -> Result<Option<ConnectorStatus>, LogError> {
         self.connectors().await.map(|_| None)
+    }
+
+    fn order(&self, _: &str, _: Order) -> Result<(), NotTaken> {
+        Err(NotTaken::Unknown)
     }
 }
 

@@ -211,7 +211,7 @@ impl DlqWriter {
 fn too_large(what: &str, max: usize) -> Trouble {
     let advice = format!(
         "{what} with the headers of a dead letter does not fit into {max} bytes: raise max.message.bytes of the \
-         dead-letter topic, then restart the connector."
+         dead-letter topic."
     );
     Trouble { code: "DLQ_TOO_LARGE", advice }
 }

@@ -63,8 +63,8 @@ impl Task {
     /// Verdicts for the bad-rate breaker, which all tasks share.
     pub(super) fn judge(&self, verdicts: impl IntoIterator<Item = bool>) {
         let mut rate = self.shared.context.bad_rate.lock().unwrap_or_else(PoisonError::into_inner);
-        let trips = verdicts.into_iter().fold(false, |trips, bad| rate.saw(bad) || trips);
-        if trips {
+        let trips = verdicts.into_iter().filter(|bad| rate.saw(*bad)).count();
+        if trips > 0 {
             rate.reset();
             self.trip();
         }
@@ -74,9 +74,10 @@ impl Task {
     fn trip(&self) {
         let TaskContext { settings, wanted, .. } = &self.shared.context;
         let advice = format!(
-            "More than {} % of the last records are bad (see the dead letters). Mend the cause, then resume the \
-             connector; errors.max_rate: 1 turns this check off.",
-            settings.max_error_rate * 100.0
+            "More than {} % of the last records are bad (see the dead letters). Mend the cause, then: `forebay \
+             connectors resume {}`; errors.max_rate: 1 turns this check off.",
+            settings.max_error_rate * 100.0,
+            settings.name
         );
         wanted.send_modify(|wanted| {
             if wanted.mode == Mode::Run {

@@ -9,7 +9,10 @@ use std::{
 use forebay_broker::{CommitError, LogError, TopicPartition};
 
 use super::TaskContext;
-use crate::{sinks::SinkError, status::Trouble};
+use crate::{
+    sinks::SinkError,
+    status::{LOG_BROKEN, Trouble},
+};
 
 /// Something outside that does not work now.
 #[derive(Debug)]
@@ -76,9 +79,7 @@ impl From<SinkError> for Refused {
 impl From<LogError> for Refused {
     fn from(error: LogError) -> Self {
         match error {
-            LogError::Fatal(why) => {
-                Self::ForGood(SinkError::stop("LOG_BROKEN", format!("{why}. Restart the process.")))
-            }
+            LogError::Fatal(why) => Self::ForGood(SinkError::stop(LOG_BROKEN, format!("{why}. Restart the process."))),
             error => Self::ForNow(Outage::log(&error)),
         }
     }

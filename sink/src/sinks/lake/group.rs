@@ -262,7 +262,7 @@ impl SealedLake {
                 Err(SinkError::stop("KEY_TAKEN", advice))
             }
             Verdict::Foreign => {
-                let advice = format!("{key} exists and is not of this connector: move it away, then restart.");
+                let advice = format!("{key} exists and is not of this connector: move it away.");
                 Err(SinkError::stop("FOREIGN_OBJECT", advice))
             }
         }

@@ -125,7 +125,7 @@ impl Inner {
         serde_json::from_str(&text).map(Some).map_err(|error| {
             let advice = format!(
                 "_forebay/{}/{file} keeps the identity of the log and the topic, and can't be read ({error}): restore \
-                 it, or, if both are the same as ever, delete it; then restart the connector.",
+                 it, or, if both are the same as ever, delete it.",
                 self.connector
             );
             SinkError::stop("IDENTITY_UNREADABLE", advice)
@@ -147,7 +147,7 @@ impl Inner {
             (Some(was), Some(is)) if was != is => {
                 let advice = format!(
                     "The topic {topic} was deleted and created again (its id was {was}, now {is}). Its old files have \
-                     the keys of the new ones: move them and _forebay/{}/{} away, then restart the connector.",
+                     the keys of the new ones: move them and _forebay/{}/{} away.",
                     self.connector,
                     segment(topic)
                 );
