@@ -47,6 +47,8 @@ pub(crate) struct Envelope<'a> {
     pub settings: &'a TopicSettings,
     pub names: &'a Names,
     pub shape: Shape,
+    /// The log takes no record of the topic without a key.
+    pub compacted: bool,
     /// The caller's `Event-Key`.
     pub event_key: Option<&'a [u8]>,
     pub received_at_ms: i64,
@@ -69,6 +71,7 @@ impl<'a> Envelope<'a> {
             settings,
             names,
             shape,
+            compacted: false,
             event_key: None,
             received_at_ms: 0,
             key_bytes: usize::MAX,
@@ -147,16 +150,21 @@ fn key(envelope: &Envelope<'_>, event: &Parts<'_>) -> Result<Option<Bytes>, Unad
         Some(pointers) => first_key(pointers.iter().map(String::as_str), event, max, true)?,
         None => first_key(DEFAULT_KEY_POINTERS.into_iter(), event, max, false)?,
     };
-    if found.is_none() && envelope.settings.key_required {
-        let pointers: Vec<&str> = match &envelope.settings.key {
-            Some(pointers) => pointers.iter().map(String::as_str).collect(),
-            None => DEFAULT_KEY_POINTERS.to_vec(),
-        };
-        let msg = format!("this topic wants a key: fill {}, or send the header Event-Key", pointers.join(" or "));
-        let first = pointers.first().copied().unwrap_or_default();
-        return Err(Unaddressed::Event(Code::KeyRequired, violation(first, "key_required", msg)));
+    if found.is_none() && (envelope.settings.key_required || envelope.compacted) {
+        return Err(Unaddressed::Event(Code::KeyRequired, no_key(envelope.settings, envelope.compacted)));
     }
     Ok(found)
+}
+
+/// What an event lacks whose topic wants a key, because it is compacted or because its settings say so.
+pub(crate) fn no_key(settings: &TopicSettings, compacted: bool) -> Violation {
+    let pointers: Vec<&str> = match &settings.key {
+        Some(pointers) => pointers.iter().map(String::as_str).collect(),
+        None => DEFAULT_KEY_POINTERS.to_vec(),
+    };
+    let wants = if compacted { "is compacted, and so wants" } else { "wants" };
+    let msg = format!("this topic {wants} a key: fill {}, or send the header Event-Key", pointers.join(" or "));
+    violation(pointers.first().copied().unwrap_or_default(), "key_required", msg)
 }
 
 /// The first pointer that hits a string or an integer. Another type is refused where the topic names its pointers

@@ -13,7 +13,7 @@ use crate::{
     names,
     problem::{
         Code, Problem,
-        of_log::{log_problem, no_topic},
+        of_log::{log_problem, no_dead_letters, no_topic},
     },
 };
 
@@ -137,7 +137,7 @@ impl Topics {
     pub(crate) async fn ensure_dlq(&self, name: &str, of: &Topic) -> Result<(), Problem> {
         let unusable = |error: LogError| {
             tracing::error!(%error, topic = name, "Dead letters can't be written.");
-            Problem::new(Code::LogUnavailable, "The dead letter topic can't be written now.")
+            no_dead_letters()
         };
         let mut turn = None;
         if !of.exists && matches!(self.log.topic(name).await, Err(LogError::UnknownTopic(_))) {

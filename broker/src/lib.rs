@@ -77,6 +77,12 @@ pub trait Log: Send + Sync + 'static {
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
     /// One topic, or [`LogError::UnknownTopic`].
     async fn topic(&self, topic: &str) -> Result<TopicInfo, LogError>;
+    /// Whether a topic takes records with a key only, as far as is known: from memory, at most some 10 s behind the log
+    /// for topics that were asked for or written to. Who does not ask is told by [`ProduceError::KeyRequired`].
+    fn is_compacted(&self, topic: &str) -> bool {
+        let _ = topic;
+        false
+    }
 
     /// Low (first kept) and high (next to be written) offset.
     async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError>;
@@ -94,8 +100,8 @@ pub trait Log: Send + Sync + 'static {
 
     /// Takes the records of a request, or refuses them all at once: [`ProduceError::QueueFull`] or
     /// [`ProduceError::Unavailable`]. What is wrong with a single record ([`ProduceError::UnknownTopic`],
-    /// [`ProduceError::TooLarge`], [`ProduceError::Invalid`]) comes as its receipt; the others are stored. Never waits
-    /// for room. Each partition keeps the order of the call. The records go on their way even if the returned future is
+    /// [`ProduceError::KeyRequired`], [`ProduceError::TooLarge`], [`ProduceError::Invalid`]) comes as its receipt; the
+    /// others are stored. Never waits for room. Each partition keeps the order of the call. The records go on their way even if the returned future is
     /// dropped.
     fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError>;
     /// What waits for receipts now, and the limits.
@@ -247,6 +253,9 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// Settings that were given, by Kafka's names.
     pub config: BTreeMap<String, String>,
+    /// Of each key only the last record is sure to be kept (`cleanup.policy`, the topic's own or its cluster's default,
+    /// names `compact`): records without a key are refused. `None` where we may not see it.
+    pub compacted: Option<bool>,
 }
 
 /// A partition's bounds.
@@ -302,6 +311,9 @@ pub enum ProduceError {
     /// No such topic or partition. Certainly not stored.
     #[error("topic {0:?} does not exist")]
     UnknownTopic(String),
+    /// The topic is compacted, and the record has no key. Certainly not stored.
+    #[error("topic {0:?} is compacted, and takes no record without a key")]
+    KeyRequired(String),
     /// The record is over the topic's limit. Certainly not stored.
     #[error("the record has {bytes} bytes, over the limit of {max}")]
     TooLarge {

@@ -16,7 +16,7 @@ pub struct TopicOptions {
     /// Where an event's key stands: a JSON pointer into the event, or a list of which the first hit wins. Default:
     /// `/payload/user_id`, `/payload/device_id`, `/metadata/user_id`, `/metadata/device_id`.
     pub key: Option<KeyOption>,
-    /// Refuse events without a key; default false.
+    /// Refuse events without a key; default false. A compacted topic of a Kafka cluster takes none in any case.
     pub key_required: Option<bool>,
     /// Subject in the schema registry; default `<topic>-value`.
     pub subject: Option<String>,

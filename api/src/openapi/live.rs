@@ -1,6 +1,6 @@
 //! The document as it is now: rebuilt when topics or schemas change, at most once a second, and served as bytes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use forebay_avro::{
@@ -61,6 +61,8 @@ struct Seen {
 struct SeenTopic {
     name: Arc<str>,
     settings: TopicSettings,
+    /// It takes no event without a key.
+    key_required: bool,
     /// `None`: the default envelope.
     version: Option<Arc<Version>>,
 }
@@ -70,7 +72,11 @@ impl Seen {
         let key = |topic: &SeenTopic| topic.version.as_ref().map(|version| (version.version, version.registered.id));
         self.more == other.more
             && self.topics.len() == other.topics.len()
-            && self.topics.iter().zip(&other.topics).all(|(a, b)| a.name == b.name && key(a) == key(b))
+            && self
+                .topics
+                .iter()
+                .zip(&other.topics)
+                .all(|(a, b)| a.name == b.name && a.key_required == b.key_required && key(a) == key(b))
     }
 }
 
@@ -100,11 +106,11 @@ impl Live {
 
     /// The document with one topic's own operation.
     pub(crate) async fn of_topic(&self, app: &App, name: &str) -> Result<Arc<Rendered>, Problem> {
-        app.deps.log.topic(name).await.map_err(log_problem)?;
+        let compacted = app.deps.log.topic(name).await.map_err(log_problem)?.compacted == Some(true);
         if names::check_topic(name).is_err() || !names::is_writable(name, &app.settings.dlq.topic) {
             return Err(Problem::new(Code::Forbidden, "The topic is written by the service itself."));
         }
-        let topic = find(app, name.into()).await.map_err(registry_problem)?;
+        let topic = find(app, name.into(), compacted).await.map_err(registry_problem)?;
         build(app.settings.clone(), Seen { topics: vec![topic], more: 0 }).await
     }
 }
@@ -116,9 +122,11 @@ async fn look(app: &App, before: Option<&Seen>) -> Result<Seen, Problem> {
     let topics = tokio::time::timeout_at(until, app.deps.log.topics()).await;
     let topics = topics.map_err(|_| Problem::new(Code::LogUnavailable, "The log did not answer in time."))?;
     let topics = topics.map_err(log_problem)?;
+    let compacted = topics.iter().filter(|topic| topic.compacted == Some(true)).map(|topic| topic.name.clone());
+    let compacted: &HashSet<Arc<str>> = &compacted.collect();
     let (names, more) = listed(topics.into_iter().map(|topic| topic.name), &app.settings);
     let find = |name: Arc<str>| async move {
-        match tokio::time::timeout_at(until, find(app, name.clone())).await {
+        match tokio::time::timeout_at(until, find(app, name.clone(), compacted.contains(&name))).await {
             Ok(Ok(found)) => Some(found),
             Ok(Err(RegistryError::UnknownSubject(_) | RegistryError::UnknownVersion { .. })) => None,
             Ok(Err(RegistryError::Invalid(_) | RegistryError::InvalidSubject(_))) => None,
@@ -139,14 +147,15 @@ fn listed(names: impl Iterator<Item = Arc<str>>, settings: &Settings) -> (Vec<Ar
     (names, more)
 }
 
-async fn find(app: &App, name: Arc<str>) -> Result<SeenTopic, RegistryError> {
+async fn find(app: &App, name: Arc<str>, compacted: bool) -> Result<SeenTopic, RegistryError> {
     let settings = app.settings.topic(&name);
     let version = match version_for(&*app.deps.registry, &settings).await {
         Ok(version) => Some(version),
         Err(RegistryError::UnknownSubject(_)) if settings.missing_schema == MissingSchema::Envelope => None,
         Err(error) => return Err(error),
     };
-    Ok(SeenTopic { name, settings, version })
+    let key_required = settings.key_required || compacted;
+    Ok(SeenTopic { name, settings, key_required, version })
 }
 
 /// Describing schemas of thousands of fields takes a while: not on a thread that answers requests.
@@ -157,7 +166,7 @@ async fn build(settings: Arc<Settings>, seen: Seen) -> Result<Arc<Rendered>, Pro
 
 fn whole(settings: &Settings, seen: &Seen) -> Value {
     let envelope = Schema::parse(DEFAULT_ENVELOPE, &[]).ok();
-    let keys: Vec<Vec<String>> = seen.topics.iter().map(|topic| key_pointers(&topic.settings)).collect();
+    let keys: Vec<Vec<String>> = seen.topics.iter().map(key_pointers).collect();
     let topics = seen.topics.iter().zip(&keys).filter_map(|(topic, key)| {
         let version = topic.version.as_deref();
         Some(Topic {
@@ -167,6 +176,7 @@ fn whole(settings: &Settings, seen: &Seen) -> Value {
             schema: version.map(|version| &version.registered.schema).or(envelope.as_ref())?,
             options: settings.event_options(&topic.settings),
             key,
+            key_required: topic.key_required,
         })
     });
     let mut document = super::document();
@@ -175,11 +185,11 @@ fn whole(settings: &Settings, seen: &Seen) -> Value {
     document
 }
 
-/// Where the key must stand, if the topic wants one.
-fn key_pointers(settings: &TopicSettings) -> Vec<String> {
-    match &settings.key {
+/// Where the key stands, if the topic wants one or says where.
+fn key_pointers(topic: &SeenTopic) -> Vec<String> {
+    match &topic.settings.key {
         Some(key) => key.clone(),
-        None if settings.key_required => DEFAULT_KEY_POINTERS.map(str::to_owned).into(),
+        None if topic.key_required => DEFAULT_KEY_POINTERS.map(str::to_owned).into(),
         None => Vec::new(),
     }
 }

@@ -23,8 +23,10 @@ pub(crate) struct Topic<'a> {
     pub registered: Option<(u32, u32)>,
     pub schema: &'a Schema,
     pub options: EventOptions,
-    /// Where the key must stand, if there must be one.
+    /// Where the key is looked for; the example has one. Empty where that may well be nowhere.
     pub key: &'a [String],
+    /// There must be one.
+    pub key_required: bool,
 }
 
 /// Adds each topic's operation and types. A topic whose schema takes no events, or is too long to be read here, is left
@@ -99,11 +101,14 @@ fn words(topic: &Topic<'_>, shape: Shape) -> String {
         Shape::TypedEnvelope => "The payload is checked against the schema's field `payload`.",
         Shape::PlainRecord => "The payload is the schema's record.",
     };
+    let key = match topic.key_required {
+        true => format!(" Every event needs a key: at `{}`, or in the header `Event-Key`.", topic.key.join("` or `")),
+        false => String::new(),
+    };
+    let subject = topic.subject;
     match topic.registered {
-        Some((version, id)) => format!("Subject `{}`, version {version}, schema id {id}. {kept}", topic.subject),
-        None => {
-            format!("Subject `{}` is registered, as the default envelope, by the first event. {kept}", topic.subject)
-        }
+        Some((version, id)) => format!("Subject `{subject}`, version {version}, schema id {id}. {kept}{key}"),
+        None => format!("Subject `{subject}` is registered, as the default envelope, by the first event. {kept}{key}"),
     }
 }
 
@@ -121,6 +126,7 @@ mod tests {
             schema: Box::leak(Box::new(schema.clone())),
             options: EventOptions::default(),
             key: &[],
+            key_required: false,
         };
         let mut document = document();
         add(&mut document, names.iter().map(topic));

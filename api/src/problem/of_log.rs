@@ -4,6 +4,9 @@ use forebay_broker::{LogError, ProduceError};
 
 use super::{Code, ErrorItem, Problem};
 
+/// What a caller is told of an event without a key.
+pub(crate) const NO_KEY: &str = "The event has no key, and its topic wants one.";
+
 /// A question that the log did not answer.
 pub(crate) fn log_problem(error: LogError) -> Problem {
     match error {
@@ -76,6 +79,7 @@ pub(crate) fn produce_problem(error: ProduceError) -> Problem {
         ProduceError::UnknownTopic(topic) => {
             Problem::new(Code::UnknownTopic, format!("The topic {topic:?} does not exist any more."))
         }
+        ProduceError::KeyRequired(_) => Problem::new(Code::KeyRequired, NO_KEY),
         ProduceError::TooLarge { bytes, max } => {
             Problem::new(Code::EventTooLarge, format!("The record has {bytes} bytes, over the topic's limit of {max}."))
         }
@@ -86,6 +90,11 @@ pub(crate) fn produce_problem(error: ProduceError) -> Problem {
         }
         ProduceError::Unknown(_) => delivery_unknown(),
     }
+}
+
+/// The trouble of a dead letter is ours to mend, not that of the event's sender.
+pub(crate) fn no_dead_letters() -> Problem {
+    Problem::new(Code::LogUnavailable, "The dead letter topic can't be written now.")
 }
 
 /// What a caller is told who has no receipt.
@@ -161,6 +170,7 @@ mod tests {
         let cases = [
             (ProduceError::QueueFull, Code::QueueFull),
             (ProduceError::UnknownTopic("t".to_owned()), Code::UnknownTopic),
+            (ProduceError::KeyRequired("t".to_owned()), Code::KeyRequired),
             (ProduceError::TooLarge { bytes: 9, max: 5 }, Code::EventTooLarge),
             (ProduceError::Invalid("its time is out of range".to_owned()), Code::RequestValidationFailed),
             (ProduceError::Unavailable(secret()), Code::LogUnavailable),

@@ -13,7 +13,7 @@ use super::{EventResult, Fate, Publish, Publisher, dead_letters::DeadLetters};
 use crate::{
     address::{self, Envelope, Unaddressed},
     encoders::Compiled,
-    problem::{self, Code, ErrorItem, Loc, Problem},
+    problem::{self, Code, ErrorItem, Loc, Problem, of_log::NO_KEY},
     topics::Topic,
 };
 
@@ -133,6 +133,7 @@ impl Publisher {
         let limits = &self.settings.limits;
         let shape = compiled.encoder.shape();
         let mut envelope = Envelope::new(&topic.name, &topic.settings, &self.names, shape, request.context);
+        envelope.compacted = self.log.is_compacted(&topic.name);
         envelope.event_key = request.event_key;
         envelope.received_at_ms = received_at_ms;
         envelope.key_bytes = limits.key_bytes;
@@ -240,7 +241,7 @@ pub(super) fn problem(why: Why, way: Vec<Loc>) -> Problem {
             let items = violations.into_iter().map(|v| ErrorItem::violation(v, &way)).collect();
             let detail = match (code, places) {
                 (Code::KeyInvalid, _) => "The event's key can't be used.".to_owned(),
-                (Code::KeyRequired, _) => "The event has no key, and its topic wants one.".to_owned(),
+                (Code::KeyRequired, _) => NO_KEY.to_owned(),
                 (_, 1) => "The event breaks its schema in one place.".to_owned(),
                 (_, n) => format!("The event breaks its schema in {n} places."),
             };

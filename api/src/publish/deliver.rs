@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_broker::{NewRecord, Receipt};
+use forebay_broker::{NewRecord, Receipt, dead_letter::topic::compaction_advice};
 use tokio::time::Instant;
 
 use super::{
     EventResult, Fate, PublishOptions, Publisher,
-    check::{Checked, CheckedItem, count_violations, problem, too_large},
+    check::{Checked, CheckedItem, Why, count_violations, problem, too_large},
     receipts::{Pending, Results},
 };
 use crate::{
+    address,
     metrics::Outcome,
     problem::{
-        Code, Problem,
-        of_log::{delivery_unknown, note, produce_problem},
+        Code, Loc, Problem,
+        of_log::{delivery_unknown, no_dead_letters, note, produce_problem},
     },
     topics::Topic,
 };
@@ -59,6 +60,10 @@ impl Publisher {
             self.topics.forget(&topic.name);
         }
         for (index, result) in of_records.into_iter().zip(stored) {
+            let result = result.map_err(|refusal| match refusal.code {
+                Code::KeyRequired => key_required(&topic, form.way(index), options.dead_letter),
+                _ => refusal,
+            });
             results[index].fate = fate(result, |r| Fate::Accepted { partition: r.partition, offset: r.offset });
         }
         for (index, result) in of_letters.into_iter().zip(lettered) {
@@ -94,8 +99,28 @@ impl Publisher {
             return vec![Err(problem); count];
         }
         tracing::warn!(topic = &*topic.name, count, dlq = &*dlq, "Events go to the dead letter topic.");
-        self.produce(topic, letters, Outcome::DeadLettered, deadline).await
+        let mut results = self.produce(topic, letters, Outcome::DeadLettered, deadline).await;
+        let ours = |result: &&mut Result<_, Problem>| matches!(result, Err(why) if why.code == Code::KeyRequired);
+        let refused = results.iter_mut().filter(ours).map(|result| *result = Err(no_dead_letters())).count();
+        if refused > 0 {
+            let reason = compaction_advice(&dlq);
+            tracing::error!(topic = &*topic.name, refused, reason, "Dead letters without a key can't be written.");
+        }
+        results
     }
+}
+
+/// The answer to an event whose topic turned out to be compacted only as it was produced; `way` leads from the body to it.
+/// Where it is to be a dead letter it becomes one when it is sent again: then the check knows.
+fn key_required(topic: &Topic, way: Vec<Loc>, dead_letter: bool) -> Problem {
+    if dead_letter {
+        let detail =
+            "The topic wants keys since a moment ago, and the event has none: send it again to have it dead-lettered.";
+        return Problem::new(Code::LogUnavailable, detail);
+    }
+    let why = Why::Places(Code::KeyRequired, vec![address::no_key(&topic.settings, true)]);
+    count_violations(topic, &why);
+    problem(why, way)
 }
 
 fn fate(result: Result<Receipt, Problem>, stored: impl FnOnce(Receipt) -> Fate) -> Fate {

@@ -53,6 +53,18 @@ async fn topics_are_created_listed_and_shown() {
     service.post("/api/v1/topics", "{").await.problem(400, "malformed_json");
 }
 
+/// Better no topic than one that keeps what it was told to drop.
+#[tokio::test]
+async fn a_log_that_compacts_nothing_says_so() {
+    let service = Service::start().await;
+    let new = json!({"name": "latest", "config": {"cleanup.policy": "compact"}});
+    let answer = service.post("/api/v1/topics", new.to_string()).await;
+    let problem = answer.problem(422, "request_validation_failed");
+    let msg = problem["errors"][0]["msg"].as_str().unwrap();
+    assert!(msg.contains("cleanup.policy") && msg.contains("only \"delete\""), "{msg}");
+    service.get("/api/v1/topics/latest").await.problem(404, "unknown_topic");
+}
+
 #[tokio::test]
 async fn configured_topics_and_schemas_stand_before_the_first_request() {
     let dir = tempfile::tempdir().unwrap();

@@ -57,6 +57,33 @@ pub(super) async fn a_topic_made_again_is_another(subject: &mut dyn Subject) {
     assert_eq!(read_all(&log, &part).await.len(), 1);
 }
 
+/// Where a log compacts, records without a key are refused alone; where it does not, it says so before there is a topic.
+pub(super) async fn compacted_topics_want_keys(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&log, "plain", 1).await;
+    assert_eq!(log.topic("plain").await.unwrap().compacted, Some(false));
+    let config = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+    let info = match log.create_topic(&TopicSpec { name: "t".into(), partitions: 1, config }).await {
+        Err(LogError::Invalid(why)) => {
+            assert!(why.contains("cleanup.policy \"compact\"") && why.contains("only \"delete\""), "{why}");
+            assert!(matches!(log.topic("t").await, Err(LogError::UnknownTopic(_))));
+            return;
+        }
+        made => made.unwrap(),
+    };
+    let listed = topics(&log).await.into_iter().find(|info| &*info.name == "t");
+    for info in [info, log.topic("t").await.unwrap(), listed.unwrap()] {
+        assert_eq!(info.compacted, Some(true));
+    }
+    assert!(log.is_compacted("t") && !log.is_compacted("plain"));
+    let keyless = |topic| NewRecord { key: None, ..record(topic, 0, "x") };
+    let keyed = |topic| NewRecord { key: Some("k".into()), ..record(topic, 0, "y") };
+    let tombstone = NewRecord { value: None, ..keyed("t") };
+    let receipts = log.produce(vec![keyless("t"), keyed("t"), keyless("plain"), tombstone]).unwrap().await;
+    assert_eq!(receipts[0], Err(ProduceError::KeyRequired("t".into())));
+    assert!(receipts[1..].iter().all(Result::is_ok), "{receipts:?}");
+}
+
 pub(super) async fn grow_a_topic(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&log, "t", 1).await;

@@ -76,6 +76,7 @@ cases! {
     admin::topics_come_and_go,
     admin::names_and_settings_are_checked,
     admin::a_topic_made_again_is_another,
+    admin::compacted_topics_want_keys,
     admin::grow_a_topic,
     admin::reopening_keeps_everything,
     admin::offsets_go_on_after_reopening,

@@ -35,6 +35,14 @@ pub fn counts_from_failure(info: &TopicInfo) -> bool {
     info.config.get(TIMESTAMP_TYPE.0).is_some_and(|kind| kind == TIMESTAMP_TYPE.1)
 }
 
+/// What is wrong with a dead letter topic that is compacted, and how to mend it.
+pub fn compaction_advice(topic: &str) -> String {
+    format!(
+        "{topic} is compacted: it takes no dead letter without a key, and keeps only the last of each key. Set it right: \
+         kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=delete"
+    )
+}
+
 /// Whether `template` can name `topic`: `{topic}` and `{connector}` stand for any non-empty text.
 pub fn can_be(topic: &str, template: &str) -> bool {
     let Some((prefix, rest)) = split_placeholder(template) else { return topic == template };

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::{
     TopicPartitionList,
-    admin::{AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigEntry, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     error::{KafkaError, RDKafkaErrorCode},
     metadata::{Metadata, MetadataBroker},
 };
@@ -18,6 +21,8 @@ use crate::{Committed, LogError, TopicInfo, TopicPartition, TopicSpec, topic};
 
 /// Replicas of a topic, where the cluster has so many brokers.
 const REPLICAS: i32 = 3;
+/// The setting that says what becomes of old records.
+const CLEANUP: &str = "cleanup.policy";
 /// How often the cluster is asked whether a change has arrived.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -28,6 +33,29 @@ pub(super) struct Found {
     pub infos: Vec<TopicInfo>,
     /// Those of which it tells nothing, with its reason.
     pub hidden: BTreeMap<String, LogError>,
+}
+
+/// A topic's settings.
+#[derive(Default)]
+struct Config {
+    /// Its own, by name.
+    given: BTreeMap<String, String>,
+    /// See [`TopicInfo::compacted`].
+    compacted: Option<bool>,
+}
+
+impl Config {
+    fn of(entries: Vec<ConfigEntry>) -> Self {
+        let cleanup = entries.iter().find(|entry| entry.name == CLEANUP).and_then(|entry| entry.value.as_deref());
+        let compacted = cleanup.map(compacts);
+        let given = entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        Self { given: given.filter_map(|entry| Some((entry.name, entry.value?))).collect(), compacted }
+    }
+}
+
+/// `cleanup.policy` is a list.
+fn compacts(policy: &str) -> bool {
+    policy.split(',').any(|word| word.trim() == "compact")
 }
 
 /// Asks the cluster. Cheap to clone.
@@ -97,8 +125,8 @@ impl Admin {
         .await
     }
 
-    /// Settings that were given to topics, by name.
-    async fn configs(&self, names: &[String]) -> Result<BTreeMap<String, BTreeMap<String, String>>, LogError> {
+    /// Settings of topics, by name.
+    async fn configs(&self, names: &[String]) -> Result<BTreeMap<String, Config>, LogError> {
         let specs: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
         let answers = self.0.describe_configs(&specs, &options).await.map_err(|error| unavailable(&error))?;
@@ -106,8 +134,7 @@ impl Admin {
         // In the order asked. A topic that went meanwhile, or whose settings we may not see, has none to tell.
         for (name, answer) in names.iter().zip(answers) {
             let Ok(resource) = answer else { continue };
-            let given = resource.entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
-            all.insert(name.clone(), given.filter_map(|entry| Some((entry.name, entry.value?))).collect());
+            all.insert(name.clone(), Config::of(resource.entries));
         }
         Ok(all)
     }
@@ -121,12 +148,16 @@ impl Admin {
         let mut configs = self.configs(&names).await?;
         for TopicDescription { name, id, partitions, error } in self.describe(names).await? {
             match error {
-                None => found.infos.push(TopicInfo {
-                    config: configs.remove(&name).unwrap_or_default(),
-                    partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-                    id: id.map(Into::into),
-                    name: name.into(),
-                }),
+                None => {
+                    let Config { given, compacted } = configs.remove(&name).unwrap_or_default();
+                    found.infos.push(TopicInfo {
+                        config: given,
+                        compacted,
+                        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                        id: id.map(Into::into),
+                        name: name.into(),
+                    });
+                }
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {}
                 Some(code) => {
                     found.hidden.insert(name, refused(&(code, String::new())));
@@ -173,6 +204,9 @@ impl Admin {
         let mut info = self.until_partitions(&spec.name, spec.partitions).await?;
         // Settings reach the brokers one after the other too.
         info.config.extend(spec.config.clone());
+        if let Some(policy) = spec.config.get(CLEANUP) {
+            info.compacted = Some(compacts(policy));
+        }
         Ok(info)
     }
 

@@ -8,6 +8,7 @@ mod consumer;
 mod native;
 mod producer;
 mod reader;
+mod refusal;
 mod topics;
 
 use std::{
@@ -33,7 +34,7 @@ use self::{
     admin::{Admin, Found},
     client::{Cluster, Context, Reach, unavailable},
     consumer::{Desk, KafkaConsumer},
-    producer::{Producer, Taken},
+    producer::{Done, Producer, Taken},
     reader::{Range, Readers},
     topics::{Topics, askable},
 };
@@ -82,13 +83,15 @@ struct Inner {
     reach: Arc<Reach>,
     in_lane: AtomicUsize,
     closed: AtomicBool,
+    /// Whoever looks at topics because of a refusal.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// A produce call that waits for what is to be known of its topics.
 struct Waiting {
     records: Vec<NewRecord>,
     taken: Taken,
-    receipts: oneshot::Sender<Receipts>,
+    done: oneshot::Sender<Done>,
 }
 
 impl KafkaLog {
@@ -118,6 +121,7 @@ impl KafkaLog {
             reach,
             in_lane: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            looking: tokio::sync::Mutex::default(),
         });
         let (lane, waiting) = mpsc::channel(producer.queue_records.clamp(1, 100_000));
         tokio::spawn(serve_lane(Arc::clone(&inner), waiting));
@@ -140,38 +144,38 @@ impl KafkaLog {
 impl Inner {
     /// Learns of topics that are not known yet; those that do not exist stay unknown.
     async fn learn(&self, records: &[NewRecord]) -> Result<(), LogError> {
-        let unknown = askable(self.topics.unknown(records));
+        let (unknown, asked) = (askable(self.topics.unknown(records)), Instant::now());
         let Found { infos, hidden } = self.admin.look_up(unknown).await?;
-        self.topics.saw(&infos);
+        self.topics.saw(&infos, asked);
         hidden.into_values().next().map_or(Ok(()), Err)
     }
 
     /// Notes topics as they are now; the producer hears of new partitions before a record goes there.
-    async fn saw(self: &Arc<Self>, infos: &[TopicInfo]) {
+    async fn saw(self: &Arc<Self>, infos: &[TopicInfo], asked: Instant) {
         let grown = self.topics.grown(infos);
         if !grown.is_empty() {
             let inner = Arc::clone(self);
             let _ = tokio::task::spawn_blocking(move || inner.producer.look_at(&grown)).await;
         }
-        self.topics.saw(infos);
+        self.topics.saw(infos, asked);
     }
 
     /// Makes what is known of topics new.
     async fn refresh(self: &Arc<Self>) -> Result<(), LogError> {
-        let names = self.topics.names();
+        let (names, asked) = (self.topics.names(), Instant::now());
         let Found { infos, hidden } = self.admin.look_up(names.clone()).await?;
         let is_there = |name: &str| hidden.contains_key(name) || infos.iter().any(|info| *info.name == *name);
         for gone in names.iter().filter(|name| !is_there(name)) {
             self.topics.forget(gone);
         }
-        self.saw(&infos).await;
+        self.saw(&infos, asked).await;
         Ok(())
     }
 }
 
 /// Sends calls in their order, each when its topics are known.
 async fn serve_lane(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
-    while let Some(Waiting { records, taken, receipts }) = waiting.recv().await {
+    while let Some(Waiting { records, taken, done }) = waiting.recv().await {
         let plan = match inner.learn(&records).await {
             Ok(()) => inner.topics.plan(records),
             Err(why) => records.iter().map(|_| Err(not_taken(&why))).collect(),
@@ -179,9 +183,9 @@ async fn serve_lane(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
         let sent = inner.producer.send(taken, plan);
         inner.in_lane.fetch_sub(1, Ordering::AcqRel);
         tokio::spawn(async move {
-            if let Ok(done) = sent.await {
+            if let Ok(end) = sent.await {
                 // Nobody may be waiting any more.
-                let _ = receipts.send(done);
+                let _ = done.send(end);
             }
         });
     }
@@ -226,8 +230,12 @@ fn not_taken(why: &LogError) -> ProduceError {
     }
 }
 
-fn lost(error: &oneshot::error::RecvError, count: usize) -> Receipts {
-    vec![Err(ProduceError::Unknown(format!("the producer ended: {error}"))); count]
+/// What a call of `count` records waits for.
+async fn receipts(inner: Weak<Inner>, done: oneshot::Receiver<Done>, count: usize) -> Receipts {
+    match done.await {
+        Ok(done) => refusal::explained(&inner, done).await,
+        Err(error) => vec![Err(ProduceError::Unknown(format!("the producer ended: {error}"))); count],
+    }
 }
 
 #[async_trait]
@@ -243,7 +251,7 @@ impl Log for KafkaLog {
     async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
         self.open_still()?;
         let info = self.inner.admin.create(spec).await?;
-        self.inner.topics.saw(std::slice::from_ref(&info));
+        self.inner.topics.saw(std::slice::from_ref(&info), Instant::now());
         Ok(info)
     }
 
@@ -257,7 +265,7 @@ impl Log for KafkaLog {
     async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError> {
         self.open_still()?;
         let info = self.inner.admin.grow(topic, partitions).await?;
-        self.inner.saw(std::slice::from_ref(&info)).await;
+        self.inner.saw(std::slice::from_ref(&info), Instant::now()).await;
         Ok(info)
     }
 
@@ -269,7 +277,14 @@ impl Log for KafkaLog {
 
     async fn topic(&self, topic: &str) -> Result<TopicInfo, LogError> {
         self.open_still()?;
-        self.inner.admin.info(topic).await
+        let asked = Instant::now();
+        let info = self.inner.admin.info(topic).await?;
+        self.inner.topics.note(&info, asked);
+        Ok(info)
+    }
+
+    fn is_compacted(&self, topic: &str) -> bool {
+        self.inner.topics.wants_keys(topic)
     }
 
     async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError> {
@@ -311,17 +326,17 @@ impl Log for KafkaLog {
         let count = records.len();
         let taken = inner.producer.take(&records)?;
         if inner.in_lane.load(Ordering::Acquire) == 0 && inner.topics.unknown(&records).is_empty() {
-            let receipts = inner.producer.send(taken, inner.topics.plan(records));
-            return Ok(Box::pin(async move { receipts.await.unwrap_or_else(|error| lost(&error, count)) }));
+            let done = inner.producer.send(taken, inner.topics.plan(records));
+            return Ok(Box::pin(receipts(Arc::downgrade(inner), done, count)));
         }
-        let (done, receipts) = oneshot::channel();
+        let (done, sent) = oneshot::channel();
         inner.in_lane.fetch_add(1, Ordering::AcqRel);
-        if let Err(error) = self.lane.try_send(Waiting { records, taken, receipts: done }) {
+        if let Err(error) = self.lane.try_send(Waiting { records, taken, done }) {
             inner.in_lane.fetch_sub(1, Ordering::AcqRel);
             inner.producer.give_back(error.into_inner().taken);
             return Err(ProduceError::QueueFull);
         }
-        Ok(Box::pin(async move { receipts.await.unwrap_or_else(|error| lost(&error, count)) }))
+        Ok(Box::pin(receipts(Arc::downgrade(inner), sent, count)))
     }
 
     fn queue(&self) -> QueueUsage {

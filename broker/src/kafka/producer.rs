@@ -18,10 +18,11 @@ use rdkafka::{
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, warn};
 
+pub(super) use self::request::Done;
 use self::request::{Deliveries, Queue, Request, Slot, why};
 use super::client::{ASK_TIMEOUT, Cluster, Context, unavailable};
 use crate::{
-    LogError, NewRecord, ProduceError, QueueUsage, Receipts,
+    LogError, NewRecord, ProduceError, QueueUsage,
     record::payload_bytes,
     sync::{read, write},
 };
@@ -109,7 +110,7 @@ impl Producer {
     }
 
     /// Hands a call to librdkafka, in its order. The receiver completes once.
-    pub fn send(&self, taken: Taken, plan: Plan) -> oneshot::Receiver<Receipts> {
+    pub fn send(&self, taken: Taken, plan: Plan) -> oneshot::Receiver<Done> {
         let (request, receipts) = Request::new(&self.queue, taken.records);
         let native = read(&self.native);
         for (index, (planned, bytes)) in plan.into_iter().zip(taken.bytes).enumerate() {
@@ -120,7 +121,7 @@ impl Producer {
                     continue;
                 }
             };
-            let slot = Slot::new(&request, index, bytes, placed.max);
+            let slot = Slot::new(&request, index, bytes, &placed);
             match &*native {
                 Some(native) => enqueue(native, &placed, slot),
                 None => slot.settle(Err(ProduceError::Unavailable("the log is closed".to_owned()))),

@@ -1,10 +1,12 @@
-//! What is known of topics on the way in: how many partitions, how large a record may be.
+//! What is known of topics on the way in: how many partitions, how large a record may be, whether it needs a key.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::producer::{Placed, Plan};
@@ -16,6 +18,10 @@ use crate::{
     topic,
 };
 
+/// Most topics noted because they were asked for (fixed). Those that are written to are noted in any case.
+const MAX_NOTED: usize = 10_000;
+/// How long a refusal counts where settings may not be seen (fixed): records without a key harm others no oftener.
+const BELIEVED_FOR: Duration = Duration::from_secs(10);
 /// librdkafka's default of `batch.size`.
 const BATCH_BYTES: usize = 1_000_000;
 
@@ -37,6 +43,20 @@ pub fn batch_advice(info: &TopicInfo, librdkafka: &BTreeMap<String, String>) -> 
 struct Known {
     partitions: i32,
     max_record_bytes: usize,
+    /// As in [`TopicInfo`].
+    compacted: Option<bool>,
+    /// When the cluster was asked.
+    asked: Instant,
+    /// When a record without a key was last refused.
+    refused: Option<Instant>,
+}
+
+impl Known {
+    /// What may not be seen is believed for a while after a refusal.
+    fn wants_keys(&self) -> bool {
+        let refused = || self.refused.is_some_and(|refused| refused.elapsed() < BELIEVED_FOR);
+        self.compacted.unwrap_or_else(refused)
+    }
 }
 
 /// Topics seen so far.
@@ -56,18 +76,49 @@ impl Topics {
         Self { known: RwLock::default(), sticky: Sticky::default(), record_bytes, most_bytes, librdkafka }
     }
 
-    /// Notes topics as they are now.
-    pub fn saw(&self, infos: &[TopicInfo]) {
+    /// Notes topics as the cluster told of them, when it was `asked`.
+    pub fn saw(&self, infos: &[TopicInfo], asked: Instant) {
         let mut known = write(&self.known);
         for info in infos {
-            let limit = info.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
-            let max_record_bytes = limit.unwrap_or(self.record_bytes).min(self.most_bytes);
-            let was = known.insert(Arc::clone(&info.name), Known { partitions: info.partitions, max_record_bytes });
-            if was.is_none_or(|was| was.max_record_bytes != max_record_bytes)
+            let refused = known.get(&info.name).and_then(|known| known.refused);
+            let new = Known { refused, ..self.known(info, asked) };
+            let was = known.insert(Arc::clone(&info.name), new);
+            if was.is_none_or(|was| was.max_record_bytes != new.max_record_bytes)
                 && let Some(advice) = batch_advice(info, &self.librdkafka)
             {
                 warn!(topic = &*info.name, advice, "Batches for a topic may be larger than it takes.");
             }
+        }
+    }
+
+    /// Notes a topic that was asked for, unless it is noted already: what is noted is kept current.
+    pub fn note(&self, info: &TopicInfo, asked: Instant) {
+        let mut known = write(&self.known);
+        if known.len() < MAX_NOTED && !known.contains_key(&info.name) {
+            known.insert(Arc::clone(&info.name), self.known(info, asked));
+        }
+    }
+
+    fn known(&self, info: &TopicInfo, asked: Instant) -> Known {
+        let limit = info.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
+        let max_record_bytes = limit.unwrap_or(self.record_bytes).min(self.most_bytes);
+        Known { partitions: info.partitions, max_record_bytes, compacted: info.compacted, asked, refused: None }
+    }
+
+    /// Whether a topic is known to take records with a key only.
+    pub fn wants_keys(&self, name: &str) -> bool {
+        read(&self.known).get(name).is_some_and(Known::wants_keys)
+    }
+
+    /// Whether it is compacted, if the cluster was asked since then.
+    pub fn compacted_since(&self, name: &str, since: Instant) -> Option<Option<bool>> {
+        read(&self.known).get(name).filter(|known| known.asked >= since).map(|known| known.compacted)
+    }
+
+    /// Notes that a topic refused a record without a key.
+    pub fn refused(&self, name: &str) {
+        if let Some(known) = write(&self.known).get_mut(name) {
+            known.refused = Some(Instant::now());
         }
     }
 
@@ -99,6 +150,9 @@ impl Topics {
         let known = read(&self.known);
         let mut place = |record: NewRecord| {
             let topic = known.get(&record.topic).ok_or_else(|| ProduceError::UnknownTopic(record.topic.to_string()))?;
+            if record.key.is_none() && topic.wants_keys() {
+                return Err(ProduceError::KeyRequired(record.topic.to_string()));
+            }
             let partition = partition::place(&record, topic.partitions, &mut turn, &self.sticky)?;
             let (bytes, max) = (payload_bytes(&record), topic.max_record_bytes);
             if bytes > max {

@@ -116,6 +116,7 @@ impl Topic {
             id: Some(self.id.clone()),
             partitions: self.partition_count(),
             config: self.config.clone(),
+            compacted: Some(false),
         }
     }
 

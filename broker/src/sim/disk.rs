@@ -44,6 +44,7 @@ impl Topic {
             id: Some(self.id.clone()),
             partitions: self.partitions.len() as i32,
             config: self.config.clone(),
+            compacted: Some(false),
         }
     }
 }

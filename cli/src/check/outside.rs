@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use forebay_avro::registry::{Registry, RegistryStore};
 use forebay_broker::{
     Log, TopicInfo,
-    dead_letter::topic::{TIMESTAMP_TYPE, can_be, counts_from_failure},
+    dead_letter::topic::{TIMESTAMP_TYPE, can_be, compaction_advice, counts_from_failure},
     kafka::batch_advice,
 };
 
@@ -82,6 +82,8 @@ struct Held {
     partitions: i32,
     /// The log would keep dead letters in it by the age of their events.
     keeps_by_event: bool,
+    /// The log takes no record of it without a key.
+    compacted: bool,
     /// What to do about its size limit.
     batches: Option<String>,
 }
@@ -98,9 +100,10 @@ async fn held_topics(
         Source::Ours(log) => within(ANSWER_WITHIN, "the log", told(&**log, config)).await,
         Source::Theirs(client) => {
             let topics = topics::all(client).await.map_err(|failure| failure.text);
-            // Only an embedded log is in another process, and that keeps records by when they were stored.
+            // Only an embedded log is in another process: it keeps records by when they were stored, and compacts none.
             let held = |topic: topics::Topic| {
-                (topic.name, Held { partitions: topic.partitions, keeps_by_event: false, batches: None })
+                let partitions = topic.partitions;
+                (topic.name, Held { partitions, keeps_by_event: false, compacted: false, batches: None })
             };
             let topics = topics.map(|all| all.into_iter().map(held).collect::<BTreeMap<_, _>>());
             topics.map(|topics| ("the running process answers for it".to_owned(), topics))
@@ -131,7 +134,8 @@ async fn told(log: &dyn Log, config: &Config) -> Result<(String, BTreeMap<String
         // Without brokers it is an embedded log.
         let keeps_by_event = !brokers.is_empty() && !counts_from_failure(topic);
         let batches = (!brokers.is_empty()).then(|| batch_advice(topic, &config.broker.librdkafka.0)).flatten();
-        Held { partitions: topic.partitions, keeps_by_event, batches }
+        let compacted = topic.compacted == Some(true);
+        Held { partitions: topic.partitions, keeps_by_event, compacted, batches }
     };
     Ok((says, topics.iter().map(|topic| (topic.name.to_string(), held(topic))).collect()))
 }
@@ -153,6 +157,10 @@ fn partitions(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Fi
             (Some(has), Some(_)) => Ok(format!("it has {has}, as configured")),
         };
         findings.add(format!("topics.{name}.partitions"), found);
+        if there.get(name).is_some_and(|held| held.compacted) {
+            let says = "the topic is compacted: events without a key are refused with 422 key_required";
+            findings.add(format!("topics.{name}.key"), Ok(says.to_owned()));
+        }
         if let Some(advice) = there.get(name).and_then(|held| held.batches.as_ref()) {
             findings.add(format!("topics.{name}.batches"), Ok(format!("WARNING: {advice}")));
         }
@@ -174,6 +182,9 @@ fn dead_letters(template: &str, there: &BTreeMap<String, Held>) -> String {
              right: kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {setting}={value}"
         );
         says.push_str(&advice);
+    }
+    for (name, _) in there.iter().filter(|(name, held)| held.compacted && can_be(name, template)) {
+        says.push_str(&format!("; WARNING: {}", compaction_advice(name)));
     }
     says
 }
@@ -241,15 +252,29 @@ async fn fits(registry: &Source<dyn Registry>, file: &SchemaFile<'_>) -> Result<
 mod tests {
     use super::*;
 
+    fn held(keeps_by_event: bool, compacted: bool) -> Held {
+        Held { partitions: 6, keeps_by_event, compacted, batches: None }
+    }
+
     #[test]
     fn a_topic_that_loses_dead_letters_early_is_told_of() {
         let there: BTreeMap<_, _> = [("events.dlq", false), ("a-dlq", true), ("b-dlq", false), ("flights", true)]
-            .map(|(name, keeps_by_event)| (name.to_owned(), Held { partitions: 6, keeps_by_event, batches: None }))
+            .map(|(name, keeps_by_event)| (name.to_owned(), held(keeps_by_event, false)))
             .into();
         assert_eq!(dead_letters("events.dlq", &there), "events.dlq is there, with 6 partitions");
         let says = dead_letters("{topic}-dlq", &there);
         assert!(says.contains("--entity-name a-dlq --add-config message.timestamp.type=LogAppendTime"), "{says}");
         assert!(!says.contains("b-dlq") && !says.contains("flights"), "{says}");
         assert_eq!(dead_letters("other", &there), "other will be made");
+    }
+
+    #[test]
+    fn a_compacted_topic_for_dead_letters_is_told_of() {
+        let there: BTreeMap<_, _> = [("a-dlq", true), ("b-dlq", false), ("flights", true)]
+            .map(|(name, compacted)| (name.to_owned(), held(false, compacted)))
+            .into();
+        let says = dead_letters("{topic}-dlq", &there);
+        assert!(says.contains("--entity-name a-dlq --add-config cleanup.policy=delete"), "{says}");
+        assert!(!says.contains("b-dlq") && !says.contains("flights"), "{says}");
     }
 }

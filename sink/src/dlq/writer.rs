@@ -144,6 +144,7 @@ impl DlqWriter {
                 let advice = format!("The log refuses dead letters: {why}. Check the setting dlq.topic.");
                 Err(Trouble { code: "DLQ_REFUSED", advice })
             }
+            ProduceError::KeyRequired(name) => Ok(Some(topic::compaction_advice(&name))),
             ProduceError::UnknownTopic(name) => match topic::ensure(&*self.log, &name).await {
                 Ok(()) => {
                     // Until all of a cluster know it.

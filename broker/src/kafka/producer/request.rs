@@ -14,9 +14,12 @@ use rdkafka::{
 };
 use tokio::sync::{Notify, oneshot};
 
-use super::super::{
-    client::{Context, not_allowed},
-    native,
+use super::{
+    super::{
+        client::{Context, not_allowed},
+        native, refusal,
+    },
+    Placed,
 };
 use crate::{ProduceError, QueueUsage, Receipt, Receipts};
 
@@ -71,6 +74,23 @@ impl Queue {
     }
 }
 
+/// A record that a broker refused together with its batch, for what stands in one of them.
+#[derive(Debug)]
+pub(in crate::kafka) struct Refused {
+    /// Within its call.
+    pub index: usize,
+    pub topic: String,
+    pub keyless: bool,
+}
+
+/// The end of a produce call.
+#[derive(Debug, Default)]
+pub(in crate::kafka) struct Done {
+    pub receipts: Receipts,
+    /// Those of which a receipt tells the broker's word only: who is at fault is to be found out.
+    pub refused: Vec<Refused>,
+}
+
 /// One produce call on its way.
 #[derive(Debug)]
 pub(in crate::kafka) struct Request {
@@ -82,24 +102,30 @@ pub(in crate::kafka) struct Request {
 struct Open {
     receipts: Vec<Option<Result<Receipt, ProduceError>>>,
     missing: usize,
-    done: Option<oneshot::Sender<Receipts>>,
+    refused: Vec<Refused>,
+    done: Option<oneshot::Sender<Done>>,
 }
 
 impl Request {
     /// A call of so many records that have room in the queue, and where its receipts arrive.
-    pub fn new(queue: &Arc<Queue>, records: usize) -> (Arc<Self>, oneshot::Receiver<Receipts>) {
+    pub fn new(queue: &Arc<Queue>, records: usize) -> (Arc<Self>, oneshot::Receiver<Done>) {
         let (done, receipts) = oneshot::channel();
-        let mut open = Open { receipts: vec![None; records], missing: records, done: Some(done) };
+        let mut open = Open { receipts: vec![None; records], missing: records, refused: Vec::new(), done: Some(done) };
         if records == 0 {
-            drop(open.done.take().map(|done| done.send(Receipts::new())));
+            drop(open.done.take().map(|done| done.send(Done::default())));
         }
         (Arc::new(Self { queue: Arc::clone(queue), state: Mutex::new(open) }), receipts)
     }
 
     /// The fate of one record. The last one completes the request.
     pub fn settle(&self, index: usize, bytes: usize, fate: Result<Receipt, ProduceError>) {
+        self.settle_with(index, bytes, fate, None);
+    }
+
+    fn settle_with(&self, index: usize, bytes: usize, fate: Result<Receipt, ProduceError>, refused: Option<Refused>) {
         self.queue.give_back(1, bytes);
         let mut open = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        open.refused.extend(refused);
         let Some(place) = open.receipts.get_mut(index).filter(|place| place.is_none()) else { return };
         *place = Some(fate);
         open.missing -= 1;
@@ -107,7 +133,8 @@ impl Request {
             && let Some(done) = open.done.take()
         {
             // Nobody may be waiting any more; the records are stored all the same.
-            let _ = done.send(std::mem::take(&mut open.receipts).into_iter().flatten().collect());
+            let receipts = std::mem::take(&mut open.receipts).into_iter().flatten().collect();
+            let _ = done.send(Done { receipts, refused: std::mem::take(&mut open.refused) });
         }
     }
 }
@@ -119,12 +146,14 @@ pub(in crate::kafka) struct Slot {
     index: u32,
     bytes: u32,
     max: u32,
+    keyless: bool,
 }
 
 impl Slot {
-    pub fn new(request: &Arc<Request>, index: usize, bytes: usize, max: usize) -> Self {
+    pub fn new(request: &Arc<Request>, index: usize, bytes: usize, placed: &Placed) -> Self {
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self { request: Arc::clone(request), index: small(index), bytes: small(bytes), max: small(max) }
+        let keyless = placed.record.key.is_none();
+        Self { request: Arc::clone(request), index: small(index), bytes: small(bytes), max: small(placed.max), keyless }
     }
 
     /// The record would be taken in a batch of its own.
@@ -139,6 +168,13 @@ impl Slot {
 
     pub fn settle(&self, fate: Result<Receipt, ProduceError>) {
         self.request.settle(self.index as usize, self.bytes as usize, fate);
+    }
+
+    /// A broker refused the record, or another one of its batch.
+    fn refuse(&self, topic: &str, why: String) {
+        let index = self.index as usize;
+        let refused = Refused { index, topic: topic.to_owned(), keyless: self.keyless };
+        self.request.settle_with(index, self.bytes as usize, Err(ProduceError::Invalid(why)), Some(refused));
     }
 }
 
@@ -171,6 +207,10 @@ impl ProducerContext for Deliveries {
                 self.context.reach.found();
                 slot.settle(Ok(Receipt { partition: message.partition(), offset: message.offset() }));
             }
+            // With one record at fault librdkafka says the same of its whole batch.
+            Err((error, message)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord) => {
+                slot.refuse(message.topic(), RDKafkaErrorCode::InvalidRecord.to_string());
+            }
             Err((error, message)) => {
                 let fate = fate(error, message, &slot);
                 slot.settle(Err(fate));
@@ -194,9 +234,8 @@ fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> Produ
             slot.max
         )),
         Some(Code::MessageSizeTooLarge) => slot.too_large(),
-        Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessage)) => {
-            ProduceError::Invalid(code.to_string())
-        }
+        Some(code @ (Code::InvalidTimestamp | Code::InvalidMessage)) => ProduceError::Invalid(code.to_string()),
+        Some(Code::InvalidDifferentRecord) => refusal::another(message.topic()),
         _ if native::may_be_stored(message) => ProduceError::Unknown(why(error)),
         _ => ProduceError::Unavailable(why(error)),
     }
