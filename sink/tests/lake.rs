@@ -6,6 +6,7 @@ mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use forebay_avro::registry::{Embedded, MemoryStore, Registry};
 use forebay_broker::{
     config::ProducerSettings,
     local::{LocalLog, LocalSettings},
@@ -178,4 +179,64 @@ async fn rows_that_can_not_be_spilled_are_read_again_later() {
     world.audit("readings").await;
     assert!(world.dead().await.is_empty());
     assert!(connector.drain(Duration::from_secs(60)).await);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_new_event_is_lost_where_the_log_is_put_back_from_a_copy() {
+    const FAST: &str = r#"{"batch":{"max_age_ms":200}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let (log, copied) = (dir.path().join("log"), dir.path().join("copy"));
+    let registry: Arc<dyn Registry> = Arc::new(Embedded::open(Arc::new(MemoryStore::default())).unwrap());
+    let open = async || World::at(local(&log), Arc::clone(&registry), dir.path()).await;
+    let deliver = async |world: &World| {
+        let connector = world.start(FAST);
+        world.settled("t").await;
+        assert!(connector.drain(Duration::from_secs(60)).await);
+    };
+    // The copy: 60 events, 50 of them delivered.
+    let world = open().await;
+    world.topic("t", 1).await;
+    world.publish("t", 1, 0, 50).await;
+    deliver(&world).await;
+    world.publish("t", 1, 50, 10).await;
+    world.log.close().await.unwrap();
+    drop(world);
+    copy(&log, &copied);
+    // It grows old.
+    let world = open().await;
+    world.publish("t", 1, 60, 20).await;
+    deliver(&world).await;
+    world.log.close().await.unwrap();
+    drop(world);
+    let delivered = parquet_files(&dir.path().join("lake"));
+    std::fs::remove_dir_all(&log).unwrap();
+    copy(&copied, &log);
+    // Other events under the offsets of those that are lost.
+    let world = open().await;
+    world.publish("t", 1, 1000, 20).await;
+    let connector = world.start(FAST);
+    eventually("the task to fail", async || connector.status().state == State::Failed).await;
+    assert_eq!(connector.status().trouble.unwrap().code, "LOG_REWOUND");
+    assert_eq!(world.lag("connect-lake", "t").await, 30);
+    assert_eq!(parquet_files(&world.lake()), delivered);
+    drop(connector);
+    let connector = world.start(r#"{"topics.dir":"again","batch":{"max_age_ms":200}}"#);
+    world.settled("t").await;
+    assert!(connector.drain(Duration::from_secs(60)).await);
+    let again: Vec<i64> = read_lake(&world.lake().join("again")).into_iter().map(|row| row.id).collect();
+    assert_eq!(again, (50..60).chain(1000..1020).collect::<Vec<_>>());
+    world.log.close().await.unwrap();
 }

@@ -67,7 +67,9 @@ fn cut(path: &Path, at: u64) -> io::Result<()> {
 fn damaged(path: &Path, at: usize) -> LogError {
     LogError::Fatal(format!(
         "{} is damaged at byte {at}, before records that were acknowledged: the disk lost data. Restore the log's \
-         directory from a copy; to go on without what stands behind, cut that file at this byte",
+         directory from a copy, as a whole; to go on without what stands behind, cut that file at this byte. Both lose \
+         acknowledged records, and their offsets are given again: a connector that has delivered some of them fails \
+         with LOG_REWOUND and says what to do (docs/exactly-once.md, Backups and restores)",
         path.display()
     ))
 }

@@ -196,6 +196,10 @@ pub enum SinkError {
     /// Someone else wrote under these keys: read the committed offset again. If it is unchanged, a person must act.
     #[error("{0}")]
     Fenced(String),
+    /// The store holds records that the log has lost since, under offsets that it has given again: take back what was
+    /// announced; a person must act.
+    #[error("{0}")]
+    Rewound(String),
     /// A person must act: the task fails.
     #[error("{code}: {advice}")]
     Stop {

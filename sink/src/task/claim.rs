@@ -138,7 +138,7 @@ fn misfit(claim: &Claim, bounds: Watermarks) -> Option<Refusal> {
     if needed > high {
         let advice = format!(
             "The connector has read {part} up to offset {needed}, but the topic ends at {high}: it lost records, or \
-             is not the same. Set on_offset_mismatch: earliest to go on at offset {low}."
+             is not the same. Set on_offset_mismatch: earliest, and another topics.dir, to go on at offset {low}."
         );
         return Some(Refusal { code: "OFFSET_ABOVE_END", advice });
     }

@@ -171,11 +171,12 @@ async fn write(shared: &Shared, job: &Job, sealed: &dyn Sealed) -> Result<Writte
     let unchanged = |offset| offset == Some(job.range.start);
     let found = committed(shared, &job.part, &job.cancel.hard).await?.map(|c| c.offset);
     match error {
-        SinkError::OtherEnd { .. } | SinkError::Fenced(_) if !unchanged(found) => {
+        SinkError::OtherEnd { .. } | SinkError::Fenced(_) | SinkError::Rewound(_) if !unchanged(found) => {
             debug!(part = %job.part, ?found, "The committed offset has moved.");
             Err(Outcome::ReadAgain(error.to_string()))
         }
         SinkError::OtherEnd { end, cfg } => Err(adopt(shared, job, end, cfg).await),
+        SinkError::Rewound(why) => Err(rewound(shared, job, why).await),
         SinkError::Fenced(why) => {
             let start = job.range.start;
             let advice = format!(
@@ -188,9 +189,33 @@ async fn write(shared: &Shared, job: &Job, sealed: &dyn Sealed) -> Result<Writte
     }
 }
 
+/// The log was cut, or put back from a copy, and what is in the way is of records that it has lost. The announcement is
+/// taken back: it would tie these records to the settings it was made with, and so to the place that is taken.
+async fn rewound(shared: &Shared, job: &Job, why: String) -> Outcome {
+    let (part, start) = (&job.part, job.range.start);
+    let advice = format!(
+        "{why}: {part} was cut, or put back from an older copy, and has given its offsets again. Nothing was written \
+         over. Give the connector another topics.dir, and restart the process: all records from offset {start} on are written \
+         there, and what the old place holds of them stays as it is."
+    );
+    match commit(shared, part, job.epoch, start, DONE.to_owned(), &job.cancel).await {
+        Ok(()) => Outcome::Failed(Trouble { code: "LOG_REWOUND", advice }),
+        Err(end) => end.into(),
+    }
+}
+
 /// The anchor stands there with another end: a commit that came late has hidden its intent. It is announced again, and
 /// the claim that follows redoes exactly that group.
 async fn adopt(shared: &Shared, job: &Job, end: i64, cfg: String) -> Outcome {
+    let log = &shared.context.deps.log;
+    let high = match patiently(shared, &job.cancel.hard, || log.watermarks(&job.part)).await {
+        Ok(bounds) => bounds.high,
+        Err(halt) => return halt.into(),
+    };
+    if end >= high {
+        let why = format!("The lake holds {} up to offset {end}, but the topic ends at {high}", job.part);
+        return rewound(shared, job, why).await;
+    }
     let name = shared.context.settings.name.as_str();
     let (part, start) = (&job.part, job.range.start);
     warn!(connector = name, %part, start, end, "A batch found in the store is finished first.");

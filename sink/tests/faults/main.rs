@@ -11,6 +11,7 @@ mod claims;
 mod handover;
 mod identity;
 mod outages;
+mod rewound;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use forebay_broker::{
-    Offset,
+    Offset, TopicPartition,
     dead_letter::{Reason, Stage},
 };
 use futures_util::{StreamExt, stream};
@@ -22,6 +22,7 @@ use super::{
     },
     Inner, Refused, Shape, conflict,
     keys::{Verdict, judge, key, names},
+    marks::Marks,
 };
 use crate::{crash_point, dlq::Rejection, formats::parquet::ParquetFile};
 
@@ -38,12 +39,27 @@ pub struct LakeGroup {
     lake: Arc<Inner>,
     shape: Arc<Shape>,
     spec: GroupSpec,
-    files: BTreeMap<FileId, ParquetFile>,
+    files: BTreeMap<FileId, Open>,
     /// The file of the group's first row is written first and alone.
     anchor: Option<FileId>,
 }
 
 type FileId = (String, u32);
+
+struct Open {
+    file: ParquetFile,
+    marks: Marks,
+}
+
+impl Open {
+    fn append(&mut self, part: &TopicPartition, rows: &[&Row]) -> Result<Vec<(usize, Rejection)>, SinkError> {
+        let rejected = self.file.append(part, rows)?;
+        let bad: BTreeSet<usize> = rejected.iter().map(|(index, _)| *index).collect();
+        let good: Vec<&Row> = rows.iter().enumerate().filter(|(n, _)| !bad.contains(n)).map(|(_, row)| *row).collect();
+        self.marks.take(&good);
+        Ok(rejected)
+    }
+}
 
 impl LakeGroup {
     pub fn new(lake: Arc<Inner>, shape: Arc<Shape>, spec: GroupSpec) -> Self {
@@ -59,14 +75,14 @@ impl LakeGroup {
         Ok((folder, row.schema_id))
     }
 
-    fn file(&mut self, id: &FileId, row: &Row) -> Result<Result<&mut ParquetFile, Rejection>, SinkError> {
+    fn file(&mut self, id: &FileId, row: &Row) -> Result<Result<&mut Open, Rejection>, SinkError> {
         if !self.files.contains_key(id) {
             let plan = match self.plan(id, row) {
                 Ok(plan) => plan,
                 Err(rejection) => return Ok(Err(rejection)),
             };
             let file = ParquetFile::new(&plan, self.shape.metadata_columns, &self.lake.spill)?;
-            self.files.insert(id.clone(), file);
+            self.files.insert(id.clone(), Open { file, marks: Marks::default() });
         }
         self.files.get_mut(id).map(Ok).ok_or_else(|| SinkError::retry("the file is gone"))
     }
@@ -95,7 +111,7 @@ impl LakeGroup {
         })
     }
 
-    fn metadata(&self, end: Offset, schema_id: u32, rows: u64) -> Metadata {
+    fn metadata(&self, end: Offset, schema_id: u32, open: &Open) -> Metadata {
         let topic_id = self.spec.topic_id.as_deref().unwrap_or_default();
         let pairs = [
             (names::VERSION, "1".to_owned()),
@@ -104,10 +120,11 @@ impl LakeGroup {
             (names::TOPIC_ID, topic_id.to_owned()),
             (names::START, self.spec.start.to_string()),
             (names::END, end.to_string()),
-            (names::COUNT, rows.to_string()),
+            (names::COUNT, open.file.rows().to_string()),
             (names::SCHEMA_ID, schema_id.to_string()),
             (names::CFG, self.spec.cfg.clone()),
             (names::GROUP_FILES, self.files.len().to_string()),
+            (names::MARKS, open.marks.to_string()),
         ];
         pairs.map(|(name, value)| (name.to_owned(), value)).into()
     }
@@ -132,7 +149,7 @@ impl Group for LakeGroup {
         for (id, indexed) in by_file {
             let Some((_, sample)) = indexed.first() else { continue };
             let rejected = match self.file(&id, sample)? {
-                Ok(file) => file.append(&part, &indexed.iter().map(|(_, row)| *row).collect::<Vec<_>>())?,
+                Ok(open) => open.append(&part, &indexed.iter().map(|(_, row)| *row).collect::<Vec<_>>())?,
                 Err(why) => (0..indexed.len()).map(|index| (index, why.clone())).collect(),
             };
             let bad: BTreeSet<usize> = rejected.iter().map(|(index, _)| *index).collect();
@@ -147,7 +164,7 @@ impl Group for LakeGroup {
             self.anchor = first.map(|(_, id)| id);
         }
         added.rejected.sort_by_key(|(index, _)| *index);
-        self.files.retain(|_, file| file.rows() > 0);
+        self.files.retain(|_, open| open.file.rows() > 0);
         Ok(added)
     }
 
@@ -158,15 +175,15 @@ impl Group for LakeGroup {
     }
 
     fn rows(&self) -> u64 {
-        self.files.values().map(ParquetFile::rows).sum()
+        self.files.values().map(|open| open.file.rows()).sum()
     }
 
     fn bytes(&self) -> usize {
-        self.files.values().map(ParquetFile::bytes).sum()
+        self.files.values().map(|open| open.file.bytes()).sum()
     }
 
     fn memory(&self) -> usize {
-        self.files.values().map(ParquetFile::memory).sum()
+        self.files.values().map(|open| open.file.memory()).sum()
     }
 
     fn files(&self) -> usize {
@@ -174,14 +191,13 @@ impl Group for LakeGroup {
     }
 
     fn seal(mut self: Box<Self>, end: Offset) -> Result<Box<dyn Sealed>, SinkError> {
-        let metadata: Vec<Metadata> =
-            self.files.iter().map(|((_, id), file)| self.metadata(end, *id, file.rows())).collect();
+        let metadata: Vec<Metadata> = self.files.iter().map(|((_, id), open)| self.metadata(end, *id, open)).collect();
         let mut sealed = SealedLake { store: Arc::clone(&self.lake.store), rows: self.rows(), objects: Vec::new() };
-        for ((id, file), metadata) in std::mem::take(&mut self.files).into_iter().zip(metadata) {
+        for ((id, open), metadata) in std::mem::take(&mut self.files).into_iter().zip(metadata) {
             let footer = metadata.iter().map(|(name, value)| (name.replacen('-', ".", 1), value.clone())).collect();
             let object = Object {
                 key: key(&self.spec.part, &id.0, self.spec.start, id.1),
-                content: file.finish(&footer)?,
+                content: open.file.finish(&footer)?,
                 metadata,
                 done: AtomicBool::new(false),
             };
@@ -254,6 +270,9 @@ impl SealedLake {
             Verdict::OtherEnd(_) | Verdict::Ours => {
                 Err(SinkError::Fenced(format!("{key} holds another reading of the same offsets")))
             }
+            Verdict::Rewound(offset) => Err(SinkError::Rewound(format!(
+                "{key} in the lake holds another record of offset {offset} than the topic does"
+            ))),
             Verdict::Others => {
                 let advice = format!(
                     "{key} was written by another connector, or from another log or topic: give this connector its \

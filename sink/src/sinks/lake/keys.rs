@@ -2,7 +2,10 @@
 
 use forebay_broker::{Offset, TopicPartition};
 
-use super::super::store::Metadata;
+use super::{
+    super::store::Metadata,
+    marks::{Compared, compare},
+};
 use crate::{formats::parquet::EXTENSION, partitioner::segment};
 
 /// `<topic>/<folder>/<topic>+<partition>+<start>+<schema id>.parquet`. The start is the group's, not the file's first
@@ -34,6 +37,8 @@ pub mod names {
     pub const CFG: &str = "forebay-cfg";
     /// Objects of the group.
     pub const GROUP_FILES: &str = "forebay-group-files";
+    /// Rows by which the object is recognised: [`super::super::marks`]. Older releases wrote none.
+    pub const MARKS: &str = "forebay-marks";
 }
 
 /// What a key that is taken means.
@@ -45,6 +50,8 @@ pub enum Verdict {
     OtherEnd(Offset),
     /// Our connector's, of another reading.
     Ours,
+    /// Our connector's, with another record at this offset: the log was cut or put back, and has given it again.
+    Rewound(Offset),
     /// Of another connector, cluster or topic.
     Others,
     /// Not of this program.
@@ -64,10 +71,16 @@ pub fn judge(ours: &Metadata, theirs: Option<&Metadata>) -> Verdict {
     if ![names::CONNECTOR, names::CLUSTER_ID].iter().all(equal) || !(unknown || equal(&names::TOPIC_ID)) {
         return Verdict::Others;
     }
+    let compared = compare(&value(ours, names::MARKS), &value(theirs, names::MARKS));
+    if let Compared::Rewound(offset) = compared {
+        return Verdict::Rewound(offset);
+    }
     if ![names::START, names::CFG, names::SCHEMA_ID].iter().all(equal) {
         return Verdict::Ours;
     }
     match theirs.get(names::END).and_then(|end| end.parse().ok()) {
+        // A row of ours that would be lost.
+        Some(_) if equal(&names::END) && compared == Compared::Longer => Verdict::Ours,
         Some(_) if equal(&names::END) => Verdict::Same,
         Some(end) => Verdict::OtherEnd(end),
         None => Verdict::Ours,
@@ -183,6 +196,34 @@ mod tests {
         }
         let unknown = metadata(&[(names::TOPIC_ID, "")]);
         assert_eq!(judge(&unknown, Some(&ours)), Verdict::Same);
+    }
+
+    #[test]
+    fn a_taken_key_is_judged_by_its_marks() {
+        const MARKS: (&str, &str) = (names::MARKS, "5:7:aa;8:7:bb;9:7:cc");
+        let ours = metadata(&[MARKS]);
+        let cases = [
+            (metadata(&[MARKS]), Verdict::Same),
+            (metadata(&[MARKS, (names::COUNT, "4")]), Verdict::Same),
+            // Of a release that knew no marks, or knows others.
+            (metadata(&[]), Verdict::Same),
+            (metadata(&[(names::MARKS, "v2")]), Verdict::Same),
+            (metadata(&[(names::END, "7")]), Verdict::OtherEnd(7)),
+            // Another record at an offset of ours, whatever else they say.
+            (metadata(&[(names::MARKS, "5:7:aa;9:8:cc")]), Verdict::Rewound(9)),
+            (metadata(&[(names::MARKS, "5:7:aa;9:7:dd"), (names::END, "12")]), Verdict::Rewound(9)),
+            (metadata(&[(names::MARKS, "5:6:aa;7:7:xx"), (names::CFG, "f")]), Verdict::Rewound(5)),
+            // Not by those who are none of ours.
+            (metadata(&[(names::MARKS, "5:6:aa"), (names::CONNECTOR, "b")]), Verdict::Others),
+            // Compacted since, and so not told from a cut one.
+            (metadata(&[(names::MARKS, "4:7:zz;5:7:aa;10:7:xx")]), Verdict::Same),
+            // Not all of our rows are in it.
+            (metadata(&[(names::MARKS, "5:7:aa;8:7:bb")]), Verdict::Ours),
+            (metadata(&[(names::MARKS, "5:7:aa;8:7:bb"), (names::END, "8")]), Verdict::OtherEnd(8)),
+        ];
+        for (theirs, want) in cases {
+            assert_eq!(judge(&ours, Some(&theirs)), want, "{theirs:?}");
+        }
     }
 
     #[test]

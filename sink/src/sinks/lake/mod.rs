@@ -32,6 +32,7 @@ use crate::{
 
 mod group;
 pub mod keys;
+mod marks;
 mod shape;
 
 pub use self::shape::Shape;
