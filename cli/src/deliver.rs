@@ -18,6 +18,7 @@ use forebay_sink::{
     metrics::SinkMetrics,
     status,
 };
+use futures_util::future::{join_all, try_join_all};
 use tracing::{info, warn};
 
 use crate::{
@@ -75,18 +76,21 @@ impl Running {
     }
 
     /// What its tasks know is told in any case: why they wait is asked for most while the log is away.
-    async fn statuses(&self) -> Vec<ConnectorStatus> {
-        let (settings, mut statuses): (Vec<_>, Vec<_>) = {
+    async fn statuses(&self, of: impl Fn(&ConnectorSettings) -> bool) -> Vec<ConnectorStatus> {
+        let asked: Vec<_> = {
             let connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-            connectors.iter().map(|connector| (connector.settings().clone(), shown(connector))).unzip()
+            let asked = connectors.iter().filter(|connector| of(connector.settings()));
+            asked.map(|connector| (connector.settings().clone(), shown(connector))).collect()
         };
-        for (settings, status) in settings.iter().zip(&mut statuses) {
-            let filled = tokio::time::timeout(LOG_PATIENCE, self.reader.fill_in(settings, status)).await;
+        let told = asked.into_iter().map(async |(settings, mut status)| {
+            let filled = tokio::time::timeout(LOG_PATIENCE, self.reader.fill_in(&settings, &mut status)).await;
             if let Err(why) = filled.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in time".to_owned()))) {
                 warn!(connector = status.name, %why, "The log does not tell now how far the connector is.");
                 status.lag = None;
             }
-        }
+            status
+        });
+        let mut statuses = join_all(told).await;
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
         statuses
     }
@@ -95,11 +99,11 @@ impl Running {
 #[async_trait::async_trait]
 impl ConnectorControl for Running {
     async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
-        Ok(self.statuses().await)
+        Ok(self.statuses(|_| true).await)
     }
 
     async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {
-        Ok(self.statuses().await.into_iter().find(|status| status.name == name))
+        Ok(self.statuses(|settings| settings.name == name).await.pop())
     }
 
     fn order(&self, name: &str, order: Order) -> Result<(), NotTaken> {
@@ -211,11 +215,7 @@ impl Resting {
 #[async_trait::async_trait]
 impl ConnectorControl for Resting {
     async fn connectors(&self) -> Result<Vec<ConnectorStatus>, LogError> {
-        let mut statuses = Vec::with_capacity(self.connectors.len());
-        for settings in &self.connectors {
-            statuses.push(self.status(settings).await?);
-        }
-        Ok(statuses)
+        try_join_all(self.connectors.iter().map(|settings| self.status(settings))).await
     }
 
     async fn connector(&self, name: &str) -> Result<Option<ConnectorStatus>, LogError> {

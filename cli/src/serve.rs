@@ -49,7 +49,7 @@ pub async fn run(role: Role, args: &args::Serve, context: &Context) -> Outcome {
             let told = lock.as_mut().map_or(Ok(()), |lock| lock.tell(system.doors.api.clone()));
             match told.and_then(|()| greet::greet(role, context, &system.doors)) {
                 Ok(()) => until_asked(&asked, &mut system.served, &*system.parts.log).await,
-                // Nobody learns that it is ready, but it has been taking events.
+                // It is ready and may have taken events already, so it is drained although it could not say so.
                 untold => untold,
             }
         }

@@ -45,7 +45,7 @@ impl RegistryStore for Store {
             let _ = reply.send(outcome);
         });
         let refused = |_| RegistryError::Unavailable("the log is closed or has too much to do".to_owned());
-        self.shared.queue.push_other(Job::Put(Put { needs: None, pairs, done })).map_err(refused)?;
+        self.shared.queue.push_other(Job::Put(Put { needs: Vec::new(), pairs, done })).map_err(refused)?;
         match answer.recv() {
             Ok(PutOutcome::Durable) => Ok(()),
             Ok(PutOutcome::Unknown(reason) | PutOutcome::Refused(reason)) => Err(RegistryError::Unavailable(reason)),

@@ -134,7 +134,7 @@ fn raise_low(
 ) -> Result<(), LogError> {
     let pair = (shared.small.lows.clone(), keys::low(&topic.id, number), Some(low.to_be_bytes().to_vec()));
     let raised = partition.clone();
-    write(shared, Some(topic.clone()), vec![pair], move || raised.low.store(low, Ordering::Release))
+    write(shared, vec![topic.clone()], vec![pair], move || raised.low.store(low, Ordering::Release))
 }
 
 /// Deletes records below `low`, and the marks that nothing needs any more.
@@ -167,13 +167,13 @@ fn delete_below(shared: &Arc<Shared>, topic: &Topic, number: i32, low: Offset, e
 
 /// Through the writer, like every write: a torn end of the journal is then always its last write alone.
 fn remove(shared: &Shared, topic: &Topic, keys: &[fjall::UserKey]) -> Result<(), LogError> {
-    write(shared, None, keys.iter().map(|key| (topic.records.clone(), key.to_vec(), None)).collect(), || ())
+    write(shared, Vec::new(), keys.iter().map(|key| (topic.records.clone(), key.to_vec(), None)).collect(), || ())
 }
 
 /// Writes pairs with the next commit group and waits for it; `then` runs before anyone else sees them.
 fn write(
     shared: &Shared,
-    needs: Option<Arc<Topic>>,
+    needs: Vec<Arc<Topic>>,
     pairs: Vec<(Keyspace, Vec<u8>, Option<Vec<u8>>)>,
     then: impl FnOnce() + Send + 'static,
 ) -> Result<(), LogError> {

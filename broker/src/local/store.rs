@@ -1,6 +1,6 @@
 //! What consumer groups need of the embedded log.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, oneshot};
@@ -72,7 +72,7 @@ impl Store for Shared {
                 let _ = reply.send(outcome);
             })
         };
-        self.queue.push_other(Job::Put(Put { needs: Some(topic), pairs, done })).map_err(|refused| match refused {
+        self.queue.push_other(Job::Put(Put { needs: vec![topic], pairs, done })).map_err(|refused| match refused {
             Refused::Full => CommitError::Unavailable("too many commits are waiting".to_owned()),
             Refused::Closed => CommitError::Unavailable("the log is closed".to_owned()),
         })?;
@@ -93,9 +93,9 @@ pub(super) async fn set_committed(
     offsets: &[(TopicPartition, Option<Committed>)],
     frozen: Frozen,
 ) -> Result<(), LogError> {
-    let mut pairs = Vec::with_capacity(offsets.len());
+    let (mut pairs, mut needs) = (Vec::with_capacity(offsets.len()), Vec::with_capacity(offsets.len()));
     for (part, committed) in offsets {
-        shared.partition(part)?;
+        needs.push(shared.partition(part)?.0);
         crate::topic::check_committed(committed.as_ref())?;
         let value = committed.as_ref().map(keys::encode_committed);
         pairs.push((shared.small.groups.clone(), keys::committed(group, part), value));
@@ -113,13 +113,17 @@ pub(super) async fn set_committed(
             let _ = reply.send(outcome);
         })
     };
-    match shared.queue.push_other(Job::Put(Put { needs: None, pairs, done })) {
+    match shared.queue.push_other(Job::Put(Put { needs: needs.clone(), pairs, done })) {
         Ok(()) => {}
         Err(Refused::Full) => return Err(LogError::Unavailable("too many commits are waiting".to_owned())),
         Err(Refused::Closed) => return Err(shared.usable().err().unwrap_or(LogError::Closed)),
     }
     match answer.await {
-        Ok(PutOutcome::Durable | PutOutcome::TopicGone) => Ok(()),
+        Ok(PutOutcome::Durable) => Ok(()),
+        Ok(PutOutcome::TopicGone) => {
+            let gone = needs.iter().find(|topic| topic.deleted.load(Ordering::Acquire));
+            Err(LogError::UnknownTopic(gone.map_or_else(String::new, |topic| topic.name.to_string())))
+        }
         Ok(PutOutcome::Unknown(reason) | PutOutcome::Refused(reason)) => Err(LogError::Fatal(reason)),
         Err(_) => Err(LogError::Closed),
     }

@@ -56,6 +56,33 @@ async fn a_full_disk_refuses_records_but_not_commits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_topic_leaves_no_offset_to_its_successor() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    topic(&log, &[]).await;
+    // While the writer is held, the topic's end waits behind that, and the offset, checked already, behind its end.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let hold = admin::alone(&log.shared, move |_| held.recv().map_err(|error| LogError::Fatal(error.to_string())));
+    let offsets = [(TopicPartition::new("t", 0), Some(Committed { offset: 0, metadata: String::new() }))];
+    let (hold, deleted, set, ()) = tokio::join!(
+        biased;
+        hold,
+        log.delete_topic("t"),
+        log.set_committed("g", &offsets),
+        async { release.send(()).unwrap() }
+    );
+    hold.unwrap();
+    deleted.unwrap();
+    assert!(matches!(&set, Err(LogError::UnknownTopic(name)) if name == "t"), "{set:?}");
+    topic(&log, &[]).await;
+    assert_eq!(log.committed("g").await.unwrap(), BTreeMap::new());
+    log.close().await.unwrap();
+    drop(log);
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    assert_eq!(log.committed("g").await.unwrap(), BTreeMap::new(), "nor on disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_registry_keeps_its_pairs() {
     let dir = tempfile::tempdir().unwrap();
     let log = LocalLog::open(settings(dir.path())).unwrap();

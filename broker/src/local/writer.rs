@@ -52,8 +52,8 @@ pub(super) struct Encoded {
 
 /// Small writes that go with a commit group.
 pub(super) struct Put {
-    /// Written only if this topic still exists.
-    pub needs: Option<Arc<Topic>>,
+    /// Written only if all these topics still exist.
+    pub needs: Vec<Arc<Topic>>,
     /// `None` deletes.
     pub pairs: Vec<(Keyspace, Vec<u8>, Option<Vec<u8>>)>,
     /// Runs once with the outcome, after the fsync.
@@ -64,7 +64,7 @@ pub(super) struct Put {
 #[derive(Clone, Debug)]
 pub(super) enum PutOutcome {
     Durable,
-    /// The topic it needs is gone.
+    /// A topic that it needs is gone.
     TopicGone,
     /// The log broke while it was written: it may be stored.
     Unknown(String),
@@ -197,7 +197,7 @@ impl Writer {
     }
 
     fn put(&self, group: &mut Group, put: Put) {
-        if put.needs.is_some_and(|topic| topic.deleted.load(Ordering::Acquire)) {
+        if put.needs.iter().any(|topic| topic.deleted.load(Ordering::Acquire)) {
             (put.done)(PutOutcome::TopicGone);
             self.shared.queue.release_other();
             return;

@@ -1,5 +1,6 @@
 //! Holds components for scripts: `forebay-components kafka s3` starts both, writes where they are to stdout as one line of JSON,
 //! and ends them when it is ended.
+#![allow(clippy::print_stderr)]
 
 use std::{any::Any, env, io::Write, process::ExitCode};
 

@@ -3,11 +3,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
-use std::sync::Arc;
 use tokio::sync::{Notify, futures::OwnedNotified};
 
 use super::super::native::Waker;
