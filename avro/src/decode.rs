@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use crate::{
-    encode::datetime::{civil, format_utc, unit_nanos},
+    encode::datetime::{DAY_NANOS, civil, format_utc, unit_nanos},
     plan::compile::tag,
     schema::{Node, NodeId, Schema, TimeUnit},
     violation::Segment,
@@ -21,7 +21,6 @@ use crate::{
 /// Bytes of JSON text that a datum may become: long names around small values could otherwise grow it without measure.
 pub const MAX_JSON_BYTES: usize = 32 << 20;
 
-const DAY_NANOS: i128 = 86_400_000_000_000;
 /// Years 0001 to 9999, in days since 1970-01-01: what RFC 3339 can say and every reader takes.
 const DAYS: std::ops::Range<i128> = -719_162..2_932_897;
 

@@ -9,7 +9,8 @@ mod decimal;
 pub(crate) use decimal::significant;
 
 use crate::{
-    schema::{Node, NodeId, Schema},
+    encode::datetime::times,
+    schema::{Node, NodeId, Schema, TimeUnit},
     violation::{Segment, Violation},
 };
 
@@ -79,6 +80,9 @@ pub enum Fault {
     /// A decimal of more digits than its precision, or than [`MAX_DECIMAL_DIGITS`].
     #[error("a decimal has more digits than its precision allows")]
     Decimal,
+    /// A time below midnight or beyond the day: Parquet's readers refuse the column that holds one.
+    #[error("a time of day is not within the day")]
+    TimeOfDay,
     /// A block whose byte size is not what its items took.
     #[error("a block's size differs from its content")]
     BlockSize,
@@ -197,8 +201,8 @@ impl<'a> Walk<'a> {
             Node::Null => Ok(()),
             Node::Boolean => self.boolean().map(drop),
             Node::Int | Node::Date => self.int(),
-            Node::Time(unit) if *unit == crate::schema::TimeUnit::Millis => self.int(),
-            Node::Long | Node::Time(_) | Node::Timestamp(_) | Node::LocalTimestamp(_) => self.long().map(drop),
+            Node::Time(unit) => self.time_of_day(*unit),
+            Node::Long | Node::Timestamp(_) | Node::LocalTimestamp(_) => self.long().map(drop),
             Node::Float => self.take(4).map(drop),
             Node::Double => self.take(8).map(drop),
             Node::Bytes => self.bytes().map(drop),
@@ -263,6 +267,15 @@ impl<'a> Walk<'a> {
             return Err(self.fault(Fault::Varint));
         }
         Ok(())
+    }
+
+    fn time_of_day(&mut self, unit: TimeUnit) -> Walked<()> {
+        let start = self.at;
+        if times(unit).contains(&self.long()?) {
+            return Ok(());
+        }
+        self.at = start;
+        Err(self.fault(Fault::TimeOfDay))
     }
 
     pub(crate) fn boolean(&mut self) -> Walked<bool> {

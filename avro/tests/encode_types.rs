@@ -275,6 +275,15 @@ fn timestamps() {
             (r#""1970-01-01T00:00:00""#, &[("", "datetime_parsing", "the offset is missing; add Z")]),
             (r#""1970-02-30T00:00:00Z""#, &[("", "datetime_parsing", "no such day")]),
             ("1.5", &[("", "datetime_parsing", "expected timestamp-millis, got number 1.5")]),
+            (
+                "1795272194260000000",
+                &[(
+                    "",
+                    "datetime_parsing",
+                    "in milliseconds, the years 0000 to 9999 go from -62167219200000 to 253402300799999",
+                )],
+            ),
+            ("-62167219200001", &[("", "datetime_parsing", "the years 0000 to 9999")]),
             ("true", &[("", "datetime_parsing", "RFC 3339")]),
         ],
     );
@@ -301,7 +310,8 @@ fn dates_and_times() {
         &[
             (r#""1970-1-6""#, &[("", "date_parsing", "2026-01-31")]),
             (r#""1970-01-06T00:00:00Z""#, &[("", "date_parsing", "behind it")]),
-            ("2147483648", &[("", "date_parsing", "days since")]),
+            ("2932897", &[("", "date_parsing", "in days, the years 0000 to 9999 go from -719528 to 2932896")]),
+            ("1.5", &[("", "date_parsing", "days since")]),
             ("null", &[("", "date_parsing", "YYYY-MM-DD")]),
         ],
     );
@@ -312,6 +322,8 @@ fn dates_and_times() {
             (r#""24:00:00""#, &[("", "time_parsing", "hours go to 23")]),
             (r#""00:00:00.0005""#, &[("", "time_parsing", "finer than milliseconds")]),
             (r#""00:00""#, &[("", "time_parsing", "23:59:59")]),
+            ("-1", &[("", "time_parsing", "in milliseconds, the times of a day go from 0 to 86399999")]),
+            ("86400000", &[("", "time_parsing", "from 0 to 86399999")]),
         ],
     );
     table(r#"{"type":"long","logicalType":"time-micros"}"#, &[(r#""00:00:00.000005""#, &[10])], &[]);

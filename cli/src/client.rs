@@ -91,9 +91,13 @@ impl Answer {
 
     /// The body as a problem; a body that is none becomes its detail.
     pub fn problem(&self) -> Problem {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| {
+        let problem: Option<Problem> = serde_json::from_str(&self.body).ok();
+        problem.filter(|problem| !problem.sentence().is_empty()).unwrap_or_else(|| {
             let start: String = self.body.chars().take(200).collect();
-            Problem { detail: format!("HTTP status {}: {start}", self.status), ..Problem::default() }
+            Problem {
+                detail: format!("no answer of this API, HTTP status {}: {start}", self.status),
+                ..Problem::default()
+            }
         })
     }
 
@@ -111,6 +115,7 @@ impl Answer {
     pub fn failure(&self) -> Failure {
         let problem = self.problem();
         let exit = match (self.status, problem.code.as_str()) {
+            (_, "") => Exit::Error,
             (404, _) => Exit::Nothing,
             (403, _) | (409, "schema_incompatible" | "topic_exists" | "connector_elsewhere") => Exit::Refused,
             _ => Exit::Error,
@@ -219,8 +224,13 @@ mod tests {
         let answer = Answer { status: 422, retry_after: None, body: body.into() };
         let text = "The event breaks its schema.\n  /payload/a: expected int, got string (int_type)\n  no (missing)";
         assert_eq!(answer.failure(), Failure::error(text));
-        let answer = Answer { status: 502, retry_after: None, body: "<html>".into() };
-        assert_eq!(answer.failure(), Failure::error("HTTP status 502: <html>"));
+        for (status, body) in [(502, "<html>"), (404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#)] {
+            let answer = Answer { status, retry_after: None, body: body.into() };
+            assert_eq!(
+                answer.failure(),
+                Failure::error(format!("no answer of this API, HTTP status {status}: {body}"))
+            );
+        }
         for (status, code, exit) in [
             (404, "unknown_topic", Exit::Nothing),
             (409, "schema_incompatible", Exit::Refused),

@@ -32,11 +32,9 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Reads the configuration: the file given, else `$FOREBAY_CONFIG`, else `./forebay.yaml` if there is one, else only
 /// defaults.
 pub fn load(given: Option<&Path>) -> Result<Config, Failure> {
-    let named = given.map(Path::to_owned).or_else(|| std::env::var_os("FOREBAY_CONFIG").map(PathBuf::from));
-    let file = match named {
-        Some(file) => Some(file),
-        None => Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()),
-    };
+    let variable = || std::env::var_os("FOREBAY_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+    let present = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists());
+    let file = given.map(Path::to_owned).or_else(variable).or_else(present);
     let text = match &file {
         Some(file) => read(file)?,
         None => String::new(),
@@ -61,9 +59,8 @@ impl Config {
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    let told = |error: std::io::Error| {
-        Failure::usage(format!("can't read the configuration {}: {error}; name it with -c FILE", file.display()))
-    };
+    let told =
+        |error: std::io::Error| Failure::usage(format!("can't read the configuration {}: {error}", file.display()));
     let bytes = std::fs::metadata(file).map_err(told)?.len();
     if bytes > MAX_FILE_BYTES {
         return Err(Failure::usage(format!("{} has {bytes} bytes, over {MAX_FILE_BYTES}", file.display())));

@@ -1,13 +1,15 @@
 //! Dates and times of RFC 3339, parsed by hand: strict, exact, and with a reason when refused.
 
+use std::ops::RangeInclusive;
+
 use crate::schema::TimeUnit;
 
 /// Nanoseconds of a second.
 const NANOS: i128 = 1_000_000_000;
-const DAY_NANOS: i128 = 86_400 * NANOS;
-/// Days since 1970-01-01 of 0000-01-01 and 9999-12-31.
-const FIRST_DAY: i128 = -719_528;
-const LAST_DAY: i128 = 2_932_896;
+/// Nanoseconds of a day.
+pub(crate) const DAY_NANOS: i128 = 86_400 * NANOS;
+/// Days since 1970-01-01 of 0000-01-01 to 9999-12-31: what RFC 3339 can write, and what readers of dates can hold.
+pub(crate) const DAYS: RangeInclusive<i32> = -719_528..=2_932_896;
 
 /// A date and time as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,21 @@ pub(crate) fn unit_name(unit: TimeUnit) -> &'static str {
         TimeUnit::Micros => "microseconds",
         TimeUnit::Nanos => "nanoseconds",
     }
+}
+
+/// The integers that are times of day.
+pub(crate) fn times(unit: TimeUnit) -> RangeInclusive<i64> {
+    0..=as_long(DAY_NANOS / unit_nanos(unit) - 1)
+}
+
+/// The integers that are instants of [`DAYS`], as far as 64 bits go.
+pub(crate) fn instants(unit: TimeUnit) -> RangeInclusive<i64> {
+    let per_day = DAY_NANOS / unit_nanos(unit);
+    as_long(i128::from(*DAYS.start()) * per_day)..=as_long((i128::from(*DAYS.end()) + 1) * per_day - 1)
+}
+
+fn as_long(value: i128) -> i64 {
+    value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 /// Days since 1970-01-01 of a date of the proleptic Gregorian calendar (H. Hinnant's `days_from_civil`).
@@ -166,7 +183,8 @@ pub(crate) fn parse_datetime(text: &str) -> Result<Written, &'static str> {
     let time = reader.time()?;
     let offset = reader.offset()?;
     let written = Written { nanos: i128::from(days) * DAY_NANOS + time.nanos, finer: time.finer, offset };
-    if !(FIRST_DAY..=LAST_DAY).contains(&written.utc_nanos().div_euclid(DAY_NANOS)) {
+    let day = written.utc_nanos().div_euclid(DAY_NANOS);
+    if !i32::try_from(day).is_ok_and(|day| DAYS.contains(&day)) {
         return Err("in UTC it lies outside of the years 0000 to 9999");
     }
     reader.end(written)
@@ -271,6 +289,14 @@ mod tests {
             }
         }
         assert_eq!(days(1970, 1, 1), 0);
+    }
+
+    #[test]
+    fn integers_have_the_range_of_the_text() {
+        let ms = |text| i64::try_from(parse_datetime(text).unwrap().utc_nanos() / 1_000_000).unwrap();
+        assert_eq!(instants(TimeUnit::Millis), ms("0000-01-01T00:00:00Z")..=ms("9999-12-31T23:59:59.999Z"));
+        assert_eq!(instants(TimeUnit::Nanos), i64::MIN..=i64::MAX);
+        assert_eq!(times(TimeUnit::Micros), 0..=86_399_999_999);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Values without parts: numbers, text, bytes, enums, dates and times.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -10,6 +10,9 @@ use crate::{
     plan::Names,
     schema::{NodeId, TimeUnit},
 };
+
+/// What integers can be that stand for dates.
+const YEARS: &str = "the years 0000 to 9999";
 
 impl<'a> Pass<'_, 'a> {
     pub(super) fn null(&mut self, id: NodeId) -> Done {
@@ -199,7 +202,8 @@ impl<'a> Pass<'_, 'a> {
     pub(super) fn date(&mut self, id: NodeId) -> Done {
         const HINT: &str = "send YYYY-MM-DD or whole days since 1970-01-01";
         if self.kind()? == Kind::Number {
-            return self.integer_of_time::<i32>(id, "date_parsing", HINT);
+            let days = i64::from(*datetime::DAYS.start())..=i64::from(*datetime::DAYS.end());
+            return self.integer_of_time(id, "date_parsing", HINT, &days, YEARS, "days");
         }
         let Some((text, raw)) = self.text(id, "date_parsing", HINT)? else { return Ok(()) };
         match datetime::parse_date(&text) {
@@ -212,10 +216,15 @@ impl<'a> Pass<'_, 'a> {
     pub(super) fn time(&mut self, id: NodeId, unit: TimeUnit) -> Done {
         const HINT: &str = "send HH:MM:SS[.f] or an integer in the schema's unit";
         if self.kind()? == Kind::Number {
-            return match unit {
-                TimeUnit::Millis => self.integer_of_time::<i32>(id, "time_parsing", HINT),
-                _ => self.integer_of_time::<i64>(id, "time_parsing", HINT),
-            };
+            let unit_name = datetime::unit_name(unit);
+            return self.integer_of_time(
+                id,
+                "time_parsing",
+                HINT,
+                &datetime::times(unit),
+                "the times of a day",
+                unit_name,
+            );
         }
         let Some((text, raw)) = self.text(id, "time_parsing", HINT)? else { return Ok(()) };
         let time = match datetime::parse_time(&text) {
@@ -232,7 +241,8 @@ impl<'a> Pass<'_, 'a> {
             false => "send an RFC 3339 string such as 2026-01-31T12:00:00.000Z, or an integer in the schema's unit",
         };
         if self.kind()? == Kind::Number {
-            return self.integer_of_time::<i64>(id, KIND, hint);
+            let unit_name = datetime::unit_name(unit);
+            return self.integer_of_time(id, KIND, hint, &datetime::instants(unit), YEARS, unit_name);
         }
         let Some((text, raw)) = self.text(id, KIND, hint)? else { return Ok(()) };
         let written = match datetime::parse_datetime(&text) {
@@ -246,17 +256,24 @@ impl<'a> Pass<'_, 'a> {
         }
     }
 
-    /// An integer in the schema's unit, as it is.
-    fn integer_of_time<T: std::str::FromStr + Into<i64>>(
+    /// An integer in the schema's unit, as it is, within what text could say too: beyond it readers of the lake fail.
+    fn integer_of_time(
         &mut self,
         id: NodeId,
         kind: &'static str,
         hint: &str,
+        range: &RangeInclusive<i64>,
+        span: &str,
+        unit: &str,
     ) -> Done {
         let Some(number) = self.number()? else { return Ok(()) };
-        match number.raw.parse::<T>() {
-            Ok(value) => wire::long(value.into(), &mut self.out),
-            Err(_) => return self.wrong_raw(id, kind, number.raw, hint),
+        match number.raw.parse::<i64>() {
+            Ok(value) if range.contains(&value) => wire::long(value, &mut self.out),
+            _ if !number.integer => return self.wrong_raw(id, kind, number.raw, hint),
+            _ => {
+                let hint = format!("in {unit}, {span} go from {} to {}", range.start(), range.end());
+                return self.wrong_raw(id, kind, number.raw, &hint);
+            }
         }
         Ok(())
     }

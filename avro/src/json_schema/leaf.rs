@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    encode::datetime::unit_name,
+    encode::datetime::{DAYS, instants, times, unit_name},
     schema::{Node, NodeId, Schema, TimeUnit},
 };
 
@@ -26,18 +26,19 @@ pub(super) fn describe(node: &Node) -> Value {
         Node::Duration(_) => fixed(12),
         Node::Decimal { precision, scale, .. } => decimal(*precision, *scale),
         Node::Date => json!({
-            "type": ["string", "integer"], "format": "date", "minimum": i32::MIN, "maximum": i32::MAX,
+            "type": ["string", "integer"], "format": "date", "minimum": DAYS.start(), "maximum": DAYS.end(),
             "description": "YYYY-MM-DD, or days since 1970-01-01",
         }),
         Node::Time(unit) => time(*unit),
         Node::Timestamp(unit) => json!({
-            "type": ["string", "integer"], "format": "date-time", "minimum": i64::MIN, "maximum": i64::MAX,
+            "type": ["string", "integer"], "format": "date-time",
+            "minimum": instants(*unit).start(), "maximum": instants(*unit).end(),
             "description": format!(
                 "RFC 3339 with an offset, no finer than {unit}, or {unit} since 1970-01-01T00:00:00Z", unit = unit_name(*unit)
             ),
         }),
         Node::LocalTimestamp(unit) => json!({
-            "type": ["string", "integer"], "minimum": i64::MIN, "maximum": i64::MAX,
+            "type": ["string", "integer"], "minimum": instants(*unit).start(), "maximum": instants(*unit).end(),
             "pattern": format!("^{DATE}[Tt ]{TIME}{}$", fraction(*unit)),
             "description": format!("date and time without offset, no finer than {unit}, or that as {unit} since 1970-01-01T00:00:00",
                 unit = unit_name(*unit)),
@@ -60,12 +61,8 @@ fn fraction(unit: TimeUnit) -> &'static str {
 }
 
 fn time(unit: TimeUnit) -> Value {
-    let (minimum, maximum) = match unit {
-        TimeUnit::Millis => (i32::MIN.into(), i32::MAX.into()),
-        _ => (i64::MIN, i64::MAX),
-    };
     json!({
-        "type": ["string", "integer"], "minimum": minimum, "maximum": maximum,
+        "type": ["string", "integer"], "minimum": times(unit).start(), "maximum": times(unit).end(),
         "pattern": format!("^{TIME}{}$", fraction(unit)),
         "description": format!("HH:MM:SS[.f], no finer than {unit}, or {unit} since midnight", unit = unit_name(unit)),
     })

@@ -217,6 +217,15 @@ impl Gen {
         (self.long() >> 32) as i32
     }
 
+    /// Its ends more often than others.
+    fn within(&mut self, min: i64, max: i64) -> i64 {
+        match self.below(10) {
+            0 => min,
+            1 => max,
+            _ => min + self.below(max.abs_diff(min)) as i64,
+        }
+    }
+
     fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next() as u8).collect()
     }
@@ -243,7 +252,12 @@ impl Gen {
     }
 
     fn timestamp(&mut self, logical: &str) -> Value {
-        let value = self.long();
+        // Years 0000 to 9999; in nanoseconds 64 bits hold less.
+        let value = match logical.rsplit('-').next() {
+            Some("millis") => self.within(-62_167_219_200_000, 253_402_300_799_999),
+            Some("micros") => self.within(-62_167_219_200_000_000, 253_402_300_799_999_999),
+            _ => self.long(),
+        };
         match logical {
             "timestamp-millis" => Value::TimestampMillis(value),
             "timestamp-micros" => Value::TimestampMicros(value),
@@ -280,10 +294,19 @@ impl Gen {
                 (value.to_string(), Value::Boolean(value))
             }
             Ty::Int => self.int_as(Value::Int),
-            Ty::Date => self.int_as(Value::Date),
-            Ty::TimeMillis => self.int_as(Value::TimeMillis),
+            Ty::Date => {
+                let days = self.within(-719_528, 2_932_896) as i32;
+                (days.to_string(), Value::Date(days))
+            }
+            Ty::TimeMillis => {
+                let time = self.within(0, 86_399_999) as i32;
+                (time.to_string(), Value::TimeMillis(time))
+            }
             Ty::Long => self.long_as(Value::Long),
-            Ty::TimeMicros => self.long_as(Value::TimeMicros),
+            Ty::TimeMicros => {
+                let time = self.within(0, 86_399_999_999);
+                (time.to_string(), Value::TimeMicros(time))
+            }
             Ty::Timestamp(logical) => {
                 let value = self.timestamp(logical);
                 let number = match value {

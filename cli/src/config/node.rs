@@ -100,7 +100,11 @@ impl Node {
             let line = error.location().map_or(0, |l| l.line());
             Problem::at(line, &[], broken(text, line, &error.without_snippet().to_string()))
         })?;
-        Ok(parsed.map_or_else(Self::empty, Self::from))
+        let node = parsed.map_or_else(Self::empty, Self::from);
+        match node.value {
+            Value::Map(_) | Value::Null => Ok(node),
+            _ => Err(node.mismatch("a mapping")),
+        }
     }
 
     /// An empty mapping.
@@ -206,7 +210,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
 impl de::Error for Problem {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self { text: text.to_string(), ..Self::default() }
+        let mut text = text.to_string();
+        if text == "invalid socket address syntax" {
+            "write an IP address and a port, such as 127.0.0.1:8080".clone_into(&mut text);
+        }
+        Self { text, ..Self::default() }
     }
 
     // serde's own text repeats the value, which may be a secret that came from the environment.
@@ -241,6 +249,12 @@ impl de::Error for Problem {
 /// The parser's words without the place, which is told apart, and with the fix for what it cannot know.
 fn broken(text: &str, line: u64, words: &str) -> String {
     let words = words.split(" at line ").next().unwrap_or(words);
+    if let Some((name, why)) = words.strip_prefix("missing property `").and_then(|rest| rest.split_once('`')) {
+        let why = if why.is_empty() { ": set it, or give a default, as in ${NAME:-VALUE}" } else { why };
+        return format!("the environment variable {name} is not set{why}");
+    }
+    // The parser's way out is an option of its own.
+    let words = words.split(", set DuplicateKeyPolicy").next().unwrap_or(words);
     let source = usize::try_from(line).ok().and_then(|n| text.lines().nth(n.checked_sub(1)?)).unwrap_or_default();
     let inline = source.find("${").is_some_and(|at| source.find(['{', '[']).is_some_and(|open| open < at));
     let hint = if inline { ": inside { } and [ ] a ${NAME} is no YAML; give the key a line of its own" } else { "" };

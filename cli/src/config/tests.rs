@@ -49,7 +49,11 @@ fn relative_paths_start_from_the_file() {
 #[test]
 fn each_crate_refuses_in_its_words_and_the_line_is_found() {
     for (text, line, says) in [
-        ("api:\n  listen: nowhere\n", 2, "api.listen: "),
+        ("api:\n  listen: nowhere\n", 2, "api.listen: write an IP address and a port, such as 127.0.0.1:8080"),
+        ("a: 1\na: 2\n", 2, "duplicate mapping key: a"),
+        ("data_dir: ${UNSET}\n", 1, "the environment variable UNSET is not set: set it, or give a default"),
+        ("[]\n", 1, "expected a mapping, got a list"),
+        ("log:\n  level: inof\n", 2, "log.level: \"inof\" is no log level"),
         ("api:\n  timeout_ms: 1\n", 2, "api.timeout_ms: 1 is outside 100 to 30000"),
         ("topics:\n  a.b:\n    partitions: 0\n", 3, "topics.a.b.partitions: 0 is outside 1 to 10000"),
         ("topics:\n  \"a b\": {}\n", 2, "topics.a b: a topic name holds letters"),
