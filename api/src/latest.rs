@@ -39,6 +39,16 @@ pub(crate) struct Newest<T> {
     pub partial: bool,
 }
 
+/// Why nothing was looked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotRead {
+    /// The topic has no such partition.
+    #[error("must be at most {}: {topic} has the partitions 0 to {}", .partitions - 1, .partitions - 1)]
+    NoPartition { topic: Arc<str>, partitions: i32 },
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
 /// How far back one partition was read.
 struct Back {
     part: TopicPartition,
@@ -79,13 +89,13 @@ impl Budget {
 /// Reads back from the high watermarks until each partition gave `limit` records that are wanted, or is read out.
 ///
 /// # Errors
-/// Those of the log; a partition that does not exist is [`LogError::UnknownTopic`].
+/// Those of the log, and a partition that the topic does not have.
 pub(crate) async fn newest<T: Take>(
     log: &dyn Log,
     topic: &str,
     wanted: &Wanted,
     take: &mut T,
-) -> Result<Newest<T::Taken>, LogError> {
+) -> Result<Newest<T::Taken>, NotRead> {
     let mut backs = start(log, topic, wanted.partition).await?;
     let high_watermarks = backs.iter().map(|back| (back.part.partition, back.end)).collect();
     let mut budget = Budget { records: BUDGET_RECORDS, bytes: BUDGET_BYTES, largest: 0 };
@@ -118,9 +128,12 @@ pub(crate) async fn newest<T: Take>(
     Ok(Newest { found, high_watermarks, partial })
 }
 
-async fn start(log: &dyn Log, topic: &str, partition: Option<i32>) -> Result<Vec<Back>, LogError> {
+async fn start(log: &dyn Log, topic: &str, partition: Option<i32>) -> Result<Vec<Back>, NotRead> {
     let info = log.topic(topic).await?;
     let partitions = match partition {
+        Some(one) if one >= info.partitions => {
+            return Err(NotRead::NoPartition { topic: info.name, partitions: info.partitions });
+        }
         Some(one) => one..=one,
         None => 0..=info.partitions - 1,
     };
@@ -208,8 +221,11 @@ mod tests {
         assert_eq!(timestamps(&log, 3, Some(0), 1).await, (vec![98, 96, 94], false));
         assert_eq!(timestamps(&log, 3, None, 30).await, (vec![90, 60, 30], false), "filtered, further back");
         assert_eq!(timestamps(&log, 1_000, None, 1).await.0.len(), 100, "fewer than asked for");
-        assert!(newest(&*log, "nope", &Wanted { limit: 1, partition: None }, &mut Every(1)).await.is_err());
-        assert!(newest(&*log, "t", &Wanted { limit: 1, partition: Some(2) }, &mut Every(1)).await.is_err());
+        let refused = async |topic, partition| {
+            newest(&*log, topic, &Wanted { limit: 1, partition }, &mut Every(1)).await.unwrap_err().to_string()
+        };
+        assert_eq!(refused("nope", None).await, r#"topic "nope" does not exist"#);
+        assert_eq!(refused("t", Some(2)).await, "must be at most 1: t has the partitions 0 to 1");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! The topics in use: settings, counters and existence of each, found once and kept.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
@@ -151,8 +151,6 @@ impl Topics {
 
 /// What a topic's settings ask of the log.
 pub(crate) fn topic_spec(name: &str, settings: &TopicSettings) -> TopicSpec {
-    let config = [("retention.ms", settings.retention_ms), ("retention.bytes", settings.retention_bytes)];
-    let config: BTreeMap<_, _> =
-        config.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_string()))).collect();
-    TopicSpec { name: name.to_owned(), partitions: settings.partitions.unwrap_or(DEFAULT_PARTITIONS), config }
+    let partitions = settings.partitions.unwrap_or(DEFAULT_PARTITIONS);
+    TopicSpec { name: name.to_owned(), partitions, config: settings.log_config() }
 }

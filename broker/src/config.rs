@@ -78,7 +78,8 @@ pub struct ProducerOptions {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DlqOptions {
-    /// Topic of dead letters; may contain `{topic}` or `{connector}`. Default `events.dlq`.
+    /// Topic of dead letters; may contain `{topic}` or `{connector}` beside text of its own, as in `{topic}.dlq`. Default
+    /// `events.dlq`.
     pub topic: Option<String>,
 }
 
@@ -234,6 +235,13 @@ impl DlqOptions {
         let bare = topic.replace("{topic}", "t").replace("{connector}", "c");
         crate::topic::check_name(&bare)
             .map_err(|error| ConfigError { key: "dlq.topic".to_owned(), problem: error.to_string() })?;
+        if topic.replace("{topic}", "").replace("{connector}", "").is_empty() {
+            let problem = format!(
+                "{topic:?} can be the name of any topic, and nobody may publish to a topic of dead letters: add text of its \
+                 own, e.g. \"{topic}.dlq\""
+            );
+            return Err(ConfigError { key: "dlq.topic".to_owned(), problem });
+        }
         Ok(DlqSettings { topic })
     }
 }
@@ -311,6 +319,10 @@ mod tests {
         assert_eq!(options.settings().unwrap_err().to_string(), "broker.group_commit_ms: 1001 is outside 0 to 1000");
         let options = DlqOptions { topic: Some("bad topic".into()) };
         assert_eq!(options.settings().unwrap_err().key, "dlq.topic");
+        for bare in ["{topic}", "{connector}", "{connector}{topic}"] {
+            let error = DlqOptions { topic: Some(bare.into()) }.settings().unwrap_err().to_string();
+            assert!(error.starts_with("dlq.topic: ") && error.contains(&format!("{bare}.dlq")), "{error}");
+        }
         let options = DlqOptions { topic: Some("{topic}-dlq".into()) };
         assert_eq!(options.settings().unwrap().topic_for("a", "c"), "a-dlq");
     }

@@ -73,6 +73,9 @@ pub trait Log: Send + Sync + 'static {
     async fn delete_topic(&self, topic: &str) -> Result<(), LogError>;
     /// Raises the number of partitions; fewer than there are is [`LogError::Invalid`].
     async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError>;
+    /// Sets these settings of a topic, by Kafka's names; all others stay as they are. [`LogError::Invalid`]: the log knows
+    /// no such setting, or not this value; nothing is changed then.
+    async fn set_topic(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError>;
     /// All topics, sorted by name, internal ones included.
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
     /// One topic, or [`LogError::UnknownTopic`].
@@ -339,7 +342,7 @@ pub enum ProduceError {
 /// Why the log did not do as asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
-    /// No such topic or partition.
+    /// No topic of this name, or it has no such partition.
     #[error("topic {0:?} does not exist")]
     UnknownTopic(String),
     /// Already there.

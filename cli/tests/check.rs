@@ -69,6 +69,21 @@ fn everything_is_looked_at_whatever_is_away() {
 }
 
 #[test]
+fn a_retention_configured_later_is_told_of_and_then_set() {
+    let place = Place::new();
+    place.run(&["topics", "create", "t", "--partitions", "2"]).exits(0);
+    let config = std::fs::read_to_string(place.path("forebay.yaml")).unwrap();
+    place.write("forebay.yaml", &format!("{config}topics: {{t: {{retention_ms: -1}}}}\n"));
+    let findings = place.run(&["check", "--json"]).exits(0).json();
+    let (_, says) = finding(&findings, "topics.t.retention_ms");
+    assert_eq!(says, "retention.ms is the log's default, the configuration says -1: `forebay up` sets it");
+    place.up().stop();
+    assert!(place.run(&["topics", "show", "t"]).exits(0).stdout.contains("retention.ms=-1"));
+    let findings = place.run(&["check", "--json"]).exits(0).json();
+    assert!(findings.as_array().unwrap().iter().all(|f| f["what"] != "topics.t.retention_ms"), "{findings:#}");
+}
+
+#[test]
 fn compares_with_what_the_log_holds() {
     let place = Place::new();
     let one = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;

@@ -114,6 +114,14 @@ impl Settings {
         let mut resolved = BTreeMap::new();
         for (name, options) in topics {
             crate::names::check_topic(name).map_err(|msg| ConfigError::new(format!("topics.{name}"), msg))?;
+            if forebay_broker::is_internal(name) {
+                let msg = "can't be published to: topics __* and replay.* are the log's and the service's own; choose \
+                           another name, or remove it";
+                return Err(ConfigError::new(format!("topics.{name}"), msg));
+            }
+            if forebay_broker::dead_letter::topic::can_be(name, around.dlq_topic) {
+                options.fit_for_dead_letters(name)?;
+            }
             let topic = options.resolve(name, around.base)?;
             if !around.local_log && topic.record_timestamp == RecordTimestamp::Event && topic.retention_ms.is_none() {
                 return Err(ConfigError::new(
@@ -234,7 +242,22 @@ mod tests {
             let error = resolve(json!({}), json!({"t": options})).unwrap_err();
             assert!(error.contains(message), "{error} lacks {message}");
         }
-        assert!(resolve(json!({}), json!({"a/b": {}})).unwrap_err().starts_with("topics.a/b: "));
+        for name in ["a/b", "__state", "replay.lake"] {
+            let error = resolve(json!({}), json!({ name: {} })).unwrap_err();
+            assert!(error.starts_with(&format!("topics.{name}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn topics_of_dead_letters_are_sized_and_kept_as_one_likes() {
+        let kept = json!({"events.dlq": {"partitions": 2, "retention_ms": 86_400_000, "retention_bytes": -1}});
+        let settings = resolve(json!({}), kept).unwrap().topic("events.dlq");
+        let config = settings.log_config();
+        assert_eq!((config["retention.ms"].as_str(), config["retention.bytes"].as_str()), ("86400000", "-1"));
+        for (option, value) in [("key", json!("/a")), ("schema_file", json!("t.avsc")), ("generate", json!([]))] {
+            let error = resolve(json!({}), json!({"events.dlq": {option: value}})).unwrap_err();
+            assert!(error.starts_with(&format!("topics.events.dlq.{option}: is not for a topic of dead")), "{error}");
+        }
     }
 
     #[test]

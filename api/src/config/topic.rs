@@ -1,6 +1,9 @@
 //! `topics.<t>:` of the configuration: how the events of one topic become records.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -36,9 +39,11 @@ pub struct TopicOptions {
     pub record_timestamp: Option<RecordTimestamp>,
     /// Members that the schema lacks; default `reject`.
     pub unknown_fields: Option<UnknownFields>,
-    /// How long records are kept, ms; -1: for ever. Default: the log's own, seven days.
+    /// How long records are kept, ms; -1: for ever. A topic that is there is set to it at start. Default: what the topic
+    /// has; for a new one the log's own, seven days.
     pub retention_ms: Option<i64>,
-    /// How many bytes of records a partition keeps at least; -1: all. Default: all.
+    /// How many bytes of records a partition keeps at least; -1: all. A topic that is there is set to it at start. Default:
+    /// what the topic has; for a new one all.
     pub retention_bytes: Option<i64>,
 }
 
@@ -183,6 +188,12 @@ pub struct TopicSettings {
 }
 
 impl TopicSettings {
+    /// What of it the log is to know, by Kafka's names.
+    pub fn log_config(&self) -> BTreeMap<String, String> {
+        let settings = [("retention.ms", self.retention_ms), ("retention.bytes", self.retention_bytes)];
+        settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_string()))).collect()
+    }
+
     /// A topic that the configuration does not name.
     pub fn default_for(topic: &str) -> Self {
         Self {
@@ -212,6 +223,47 @@ const RESERVED_HEADERS: [&str; 8] =
 const RESERVED_PREFIXES: [&str; 3] = ["forebay.", "__connect.", "ce_"];
 
 impl TopicOptions {
+    /// A topic of dead letters can be sized and kept as one likes; what says how events become records is not for it.
+    pub(super) fn fit_for_dead_letters(&self, topic: &str) -> Result<(), ConfigError> {
+        let Self {
+            partitions: _,
+            retention_ms: _,
+            retention_bytes: _,
+            key,
+            key_required,
+            subject,
+            schema_version,
+            schema_file,
+            missing_schema,
+            generate,
+            header_metadata,
+            headers,
+            record_timestamp,
+            unknown_fields,
+        } = self;
+        let given = [
+            ("key", key.is_some()),
+            ("key_required", key_required.is_some()),
+            ("subject", subject.is_some()),
+            ("schema_version", schema_version.is_some()),
+            ("schema_file", schema_file.is_some()),
+            ("missing_schema", missing_schema.is_some()),
+            ("generate", generate.is_some()),
+            ("header_metadata", header_metadata.is_some()),
+            ("headers", headers.is_some()),
+            ("record_timestamp", record_timestamp.is_some()),
+            ("unknown_fields", unknown_fields.is_some()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((option, _)) => Err(ConfigError::new(
+                format!("topics.{topic}.{option}"),
+                "is not for a topic of dead letters (dlq.topic), which nobody publishes to: only partitions, retention_ms \
+                 and retention_bytes are",
+            )),
+        }
+    }
+
     pub(super) fn resolve(&self, topic: &str, base: &Path) -> Result<TopicSettings, ConfigError> {
         let at = |option: &str| format!("topics.{topic}.{option}");
         let defaults = TopicSettings::default_for(topic);

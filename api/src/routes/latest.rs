@@ -25,9 +25,9 @@ use super::reply::{self, Topic};
 use crate::{
     answer::Held,
     encoders::registry_problem,
-    latest::{self, Newest, Take, Wanted},
+    latest::{self, Newest, NotRead, Take, Wanted},
     negotiate::{self, JSON},
-    problem::{Code, Problem, answers::OfLatest, of_log::log_problem},
+    problem::{Code, ErrorItem, Problem, answers::OfLatest, of_log::log_problem},
     query::Query,
     state::App,
 };
@@ -71,13 +71,23 @@ pub(super) async fn latest(
         .map_err(|_| Problem::new(Code::QueueFull, "Too many topics are being read: try again shortly."))?;
     let wanted = Wanted { limit: usize::try_from(limit).unwrap_or(usize::MAX), partition };
     let mut schemas = Schemas { registry: &*app.deps.registry, types, known: HashMap::new(), unavailable: None };
-    let newest = latest::newest(&*app.deps.log, &topic, &wanted, &mut schemas).await.map_err(log_problem)?;
+    let newest = latest::newest(&*app.deps.log, &topic, &wanted, &mut schemas).await.map_err(not_read)?;
     match schemas.unavailable {
         Some(problem) => Err(problem),
         None => {
             let mut response = reply::text_as(StatusCode::OK, JSON, answer(&topic, &newest));
             Held::until_sent(permit, &mut response);
             Ok(response)
+        }
+    }
+}
+
+fn not_read(why: NotRead) -> Problem {
+    match why {
+        NotRead::Log(error) => log_problem(error),
+        NotRead::NoPartition { .. } => {
+            let item = ErrorItem::about("query", "partition", "less_than_equal", why.to_string());
+            Problem::new(Code::RequestValidationFailed, "The topic has no such partition.").with(vec![item])
         }
     }
 }

@@ -42,6 +42,9 @@ async fn what_was_published_comes_back_newest_first() {
 
     let odd = service.get("/api/v1/events/t/latest?event_type=odd,none&limit=3").await.json();
     assert_eq!(ids(&odd), ["e-11", "e-9", "e-7"]);
+    let body = service.get("/api/v1/events/t/latest?partition=4").await.problem(422, "request_validation_failed");
+    assert_eq!(body["errors"][0]["loc"], json!(["query", "partition"]));
+    assert!(body["errors"][0]["msg"].as_str().unwrap().contains("t has the partitions 0 to 3"), "{body}");
     let part = service.get(&format!("/api/v1/events/t/latest?partition={}", record.part.partition)).await.json();
     assert_eq!(part["high_watermarks"].as_object().unwrap().len(), 1);
 }
@@ -93,8 +96,8 @@ async fn parameters_and_limits_of_latest() {
         ("limit=1001", 422),
         ("partition=-1", 422),
         ("limits=1", 422),
-        ("partition=77", 404),
-        ("partition=2147483647", 404),
+        ("partition=77", 422),
+        ("partition=2147483647", 422),
     ] {
         let answer = service.get(&format!("/api/v1/events/t/latest?{query}")).await;
         assert_eq!(answer.status, status, "{query}: {}", answer.text);

@@ -103,6 +103,31 @@ pub(super) async fn grow_a_topic(subject: &mut dyn Subject) {
     assert_eq!(subject.log().topic("t").await.unwrap().partitions, 3);
 }
 
+pub(super) async fn settings_change_one_by_one(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic_with(&log, "t", 2, &[("retention.ms", "1000000"), ("max.message.bytes", "1000")]).await;
+    fill(&log, "t", 0, 3).await;
+    let before = log.topic("t").await.unwrap();
+    let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let changed = log.set_topic("t", &of(&[("retention.ms", "-1"), ("retention.bytes", "5000000")])).await.unwrap();
+    let expected = of(&[("max.message.bytes", "1000"), ("retention.bytes", "5000000"), ("retention.ms", "-1")]);
+    assert_eq!((&changed.id, changed.partitions, &changed.config), (&before.id, 2, &expected));
+    assert_eq!(log.topic("t").await.unwrap().config, expected, "the others stay as they were");
+    for bad in [("no.such", "1"), ("retention.ms", "soon")] {
+        let refused = log.set_topic("t", &of(&[("retention.bytes", "7"), bad])).await;
+        assert!(matches!(refused, Err(LogError::Invalid(_))), "{bad:?}: {refused:?}");
+    }
+    assert!(matches!(log.set_topic("none", &of(&[("retention.ms", "1")])).await, Err(LogError::UnknownTopic(_))));
+    log.set_topic("t", &of(&[("max.message.bytes", "2000")])).await.unwrap();
+    let receipts = log.produce(vec![record("t", 0, "x".repeat(1_500))]).unwrap().await;
+    assert!(receipts[0].is_ok(), "a limit counts once it is set: {receipts:?}");
+    drop(log);
+    subject.reopen().await;
+    let after = subject.log().topic("t").await.unwrap().config;
+    assert_eq!(after, of(&[("max.message.bytes", "2000"), ("retention.bytes", "5000000"), ("retention.ms", "-1")]));
+    assert_eq!(read_all(&subject.log(), &TopicPartition::new("t", 0)).await.len(), 4);
+}
+
 pub(super) async fn reopening_keeps_everything(subject: &mut dyn Subject) {
     let log = subject.log();
     topic_with(&log, "t", 2, &[("retention.bytes", "-1")]).await;

@@ -78,6 +78,7 @@ cases! {
     admin::a_topic_made_again_is_another,
     admin::compacted_topics_want_keys,
     admin::grow_a_topic,
+    admin::settings_change_one_by_one,
     admin::reopening_keeps_everything,
     admin::offsets_go_on_after_reopening,
     admin::closed_refuses,

@@ -269,6 +269,14 @@ impl Log for KafkaLog {
         Ok(info)
     }
 
+    async fn set_topic(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
+        self.open_still()?;
+        let asked = Instant::now();
+        let info = self.inner.admin.set(topic, config).await?;
+        self.inner.topics.saw(std::slice::from_ref(&info), asked);
+        Ok(info)
+    }
+
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         self.open_still()?;
         let names = self.inner.admin.names().await?;

@@ -1,8 +1,11 @@
-//! Creating, growing and deleting topics: on the writer thread, between commit groups.
+//! Creating, growing, setting and deleting topics: on the writer thread, between commit groups.
 
-use std::sync::{
-    Arc, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use fjall::PersistMode;
@@ -11,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{
     keys, open,
     queue::Refused,
-    state::{Partition, Shared, StoredTopic, Topic, reason},
+    state::{Configured, Partition, Shared, StoredTopic, Topic, reason},
     writer::Job,
 };
 use crate::{
@@ -49,8 +52,7 @@ pub(super) fn create(shared: &Arc<Shared>, spec: &TopicSpec) -> Result<TopicInfo
         name: spec.name.as_str().into(),
         records: open::records(&shared.db, &id).map_err(|error| broken(shared, &error))?,
         id: id.into(),
-        config: spec.config.clone(),
-        settings,
+        configured: RwLock::new(Configured { config: spec.config.clone(), settings }),
         partitions: RwLock::new((0..spec.partitions).map(|_| Partition::new(0, 0)).collect()),
         deleted: AtomicBool::new(false),
     };
@@ -71,6 +73,17 @@ pub(super) fn grow(shared: &Arc<Shared>, name: &str, partitions: i32) -> Result<
     }
     store(shared, &topic, &topic.stored(partitions))?;
     write(&topic.partitions).extend((now..partitions).map(|_| Partition::new(0, 0)));
+    Ok(topic.info())
+}
+
+/// Records that go by the new settings do so at the next look for expired ones.
+pub(super) fn set(shared: &Arc<Shared>, name: &str, config: BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
+    let topic = shared.topic(name)?;
+    let mut merged = topic.config();
+    merged.extend(config);
+    let configured = Configured { settings: topic::settings(&merged)?, config: merged };
+    store(shared, &topic, &StoredTopic { config: configured.config.clone(), ..topic.stored(topic.partition_count()) })?;
+    *write(&topic.configured) = configured;
     Ok(topic.info())
 }
 

@@ -168,6 +168,11 @@ impl Log for LocalLog {
         self.administer(move |shared| admin::grow(shared, &name, partitions)).await
     }
 
+    async fn set_topic(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
+        let (name, config) = (topic.to_owned(), config.clone());
+        self.administer(move |shared| admin::set(shared, &name, config)).await
+    }
+
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         Ok(read_lock(&self.shared.topics).values().map(|topic| topic.info()).collect())
     }

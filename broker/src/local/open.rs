@@ -15,7 +15,7 @@ use super::{
     keys::{self, GROUPS, LOWS, META, RECORDS_PREFIX, REGISTRY, TOPICS},
     lock::DirLock,
     queue::Queue,
-    state::{Partition, Shared, SmallKeyspaces, StoredTopic, Topic, reason},
+    state::{Configured, Partition, Shared, SmallKeyspaces, StoredTopic, Topic, reason},
 };
 use crate::{Committed, LogError, Offset, TopicPartition, topic};
 
@@ -158,8 +158,7 @@ fn load_topic(db: &Database, small: &SmallKeyspaces, name: &str, stored: StoredT
     Ok(Topic {
         name: name.into(),
         id: stored.id.into(),
-        settings: topic::settings(&stored.config)?,
-        config: stored.config,
+        configured: RwLock::new(Configured { settings: topic::settings(&stored.config)?, config: stored.config }),
         records,
         partitions: RwLock::new(partitions),
         deleted: AtomicBool::new(false),

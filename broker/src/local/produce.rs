@@ -59,12 +59,13 @@ impl Call<'_> {
     fn encode(&mut self, record: &NewRecord) -> Result<Encoded, ProduceError> {
         let topic = self.topic(&record.topic)?;
         let bytes = payload_bytes(record);
-        let max = topic.settings.max_record_bytes.unwrap_or(self.log.shared.record_bytes);
+        let settings = topic.settings();
+        let max = settings.max_record_bytes.unwrap_or(self.log.shared.record_bytes);
         if bytes > max {
             return Err(ProduceError::TooLarge { bytes, max });
         }
         let partition = partition::place(record, topic.partition_count(), &mut self.turn, &self.log.sticky)?;
-        let stamp @ (timestamp_ms, _) = topic.settings.stamp(record.timestamp_ms, self.now_ms);
+        let stamp @ (timestamp_ms, _) = settings.stamp(record.timestamp_ms, self.now_ms);
         let mut value = Vec::with_capacity(format::room(record, bytes));
         format::encode(record, stamp, &mut value).map_err(|error| ProduceError::Invalid(error.to_string()))?;
         Ok(Encoded { topic, partition, timestamp_ms, value: value.into() })

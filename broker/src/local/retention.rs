@@ -106,7 +106,8 @@ fn expire(
 /// between is above it.
 fn cut(topic: &Topic, number: i32, partition: &Partition) -> Result<Offset, LogError> {
     let bounds = partition.watermarks();
-    let by_age = match topic.settings.retention_ms {
+    let settings = topic.settings();
+    let by_age = match settings.retention_ms {
         None => None,
         Some(age) => {
             let oldest = now_ms().saturating_sub(age);
@@ -117,7 +118,7 @@ fn cut(topic: &Topic, number: i32, partition: &Partition) -> Result<Offset, LogE
             }
         }
     };
-    let by_bytes = match topic.settings.retention_bytes {
+    let by_bytes = match settings.retention_bytes {
         None => None,
         Some(keep) => index::offset_for_bytes(&topic.records, number, partition, keep)?,
     };

@@ -53,12 +53,18 @@ pub(super) struct SmallKeyspaces {
 pub(super) struct Topic {
     pub name: Arc<str>,
     pub id: Arc<str>,
-    pub config: BTreeMap<String, String>,
-    pub settings: TopicSettings,
+    /// Changes on the writer thread only.
+    pub configured: RwLock<Configured>,
     pub records: Keyspace,
     /// Grows only.
     pub partitions: RwLock<Vec<Arc<Partition>>>,
     pub deleted: AtomicBool,
+}
+
+/// What a topic was set to, and what that means.
+pub(super) struct Configured {
+    pub config: BTreeMap<String, String>,
+    pub settings: TopicSettings,
 }
 
 pub(super) struct Partition {
@@ -115,9 +121,18 @@ impl Topic {
             name: self.name.clone(),
             id: Some(self.id.clone()),
             partitions: self.partition_count(),
-            config: self.config.clone(),
+            config: self.config(),
             compacted: Some(false),
         }
+    }
+
+    /// By Kafka's names.
+    pub fn config(&self) -> BTreeMap<String, String> {
+        read(&self.configured).config.clone()
+    }
+
+    pub fn settings(&self) -> TopicSettings {
+        read(&self.configured).settings
     }
 
     pub fn partition_count(&self) -> i32 {
@@ -129,7 +144,7 @@ impl Topic {
     }
 
     pub fn stored(&self, partitions: i32) -> StoredTopic {
-        StoredTopic { id: self.id.to_string(), partitions, config: self.config.clone() }
+        StoredTopic { id: self.id.to_string(), partitions, config: self.config() }
     }
 }
 
@@ -140,7 +155,8 @@ impl Shared {
 
     pub fn partition(&self, part: &TopicPartition) -> Result<(Arc<Topic>, Arc<Partition>), LogError> {
         let topic = self.topic(&part.topic)?;
-        let partition = topic.partition(part.partition).ok_or_else(|| LogError::UnknownTopic(part.to_string()))?;
+        let partition =
+            topic.partition(part.partition).ok_or_else(|| LogError::UnknownTopic(part.topic.to_string()))?;
         Ok((topic, partition))
     }
 

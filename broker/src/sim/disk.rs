@@ -57,13 +57,13 @@ impl Disk {
     pub fn partition(&self, part: &TopicPartition) -> Result<&Partition, LogError> {
         let partition = usize::try_from(part.partition).ok();
         let found = partition.and_then(|p| self.topics.get(&part.topic)?.partitions.get(p));
-        found.ok_or_else(|| LogError::UnknownTopic(part.to_string()))
+        found.ok_or_else(|| LogError::UnknownTopic(part.topic.to_string()))
     }
 
     pub fn partition_mut(&mut self, part: &TopicPartition) -> Result<&mut Partition, LogError> {
         let partition = usize::try_from(part.partition).ok();
         let found = partition.and_then(|p| self.topics.get_mut(&part.topic)?.partitions.get_mut(p));
-        found.ok_or_else(|| LogError::UnknownTopic(part.to_string()))
+        found.ok_or_else(|| LogError::UnknownTopic(part.topic.to_string()))
     }
 
     pub fn create(&mut self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
@@ -91,6 +91,16 @@ impl Disk {
             return Err(LogError::Invalid(format!("topic {name:?} has {now} partitions, {partitions} are fewer")));
         }
         topic.partitions.extend((now..partitions).map(|_| Partition::default()));
+        Ok(topic.info(&key))
+    }
+
+    pub fn set(&mut self, name: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
+        let (key, topic) = self.topic(name)?;
+        let (key, mut merged) = (key.clone(), topic.config.clone());
+        merged.extend(config.clone());
+        let settings = topic::settings(&merged)?;
+        let Some(topic) = self.topics.get_mut(&key) else { return Err(LogError::UnknownTopic(name.to_owned())) };
+        (topic.config, topic.settings) = (merged, settings);
         Ok(topic.info(&key))
     }
 

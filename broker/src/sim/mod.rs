@@ -239,6 +239,12 @@ impl Log for SimLog {
         Ok(info)
     }
 
+    async fn set_topic(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
+        self.shared.reachable()?;
+        // What was to go by now went by what was set until now.
+        self.shared.disk().set(topic, config)
+    }
+
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         self.shared.reachable()?;
         Ok(lock(&self.disk).topics.iter().map(|(name, topic)| topic.info(name)).collect())

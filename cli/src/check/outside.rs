@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use forebay_avro::registry::{Registry, RegistryStore};
 use forebay_broker::{
     Log, TopicInfo,
-    dead_letter::topic::{TIMESTAMP_TYPE, can_be, compaction_advice, counts_from_failure},
+    dead_letter::topic::{PARTITIONS, TIMESTAMP_TYPE, can_be, compaction_advice, counts_from_failure},
     kafka::batch_advice,
 };
 
@@ -33,6 +33,7 @@ pub(super) async fn look(config: &Config, place: Place, files: &[SchemaFile<'_>]
     let (log, store) = log(config, &place, &mut findings).await;
     if let Some(there) = held_topics(&log, config, &mut findings).await {
         partitions(config, &there, &mut findings);
+        differences(config, &there, &mut findings);
         findings.add("dlq.topic", Ok(dead_letters(&config.dlq.topic, &there)));
     }
     let registry = registry(config, &place, store, &mut findings).await;
@@ -80,6 +81,8 @@ fn theirs<T: ?Sized>(place: &Place) -> Source<T> {
 /// A topic that is there.
 struct Held {
     partitions: i32,
+    /// Settings by Kafka's names.
+    config: BTreeMap<String, String>,
     /// The log would keep dead letters in it by the age of their events.
     keeps_by_event: bool,
     /// The log takes no record of it without a key.
@@ -102,8 +105,8 @@ async fn held_topics(
             let topics = topics::all(client).await.map_err(|failure| failure.text);
             // Only an embedded log is in another process: it keeps records by when they were stored, and compacts none.
             let held = |topic: topics::Topic| {
-                let partitions = topic.partitions;
-                (topic.name, Held { partitions, keeps_by_event: false, compacted: false, batches: None })
+                let (partitions, config) = (topic.partitions, topic.config);
+                (topic.name, Held { partitions, config, keeps_by_event: false, compacted: false, batches: None })
             };
             let topics = topics.map(|all| all.into_iter().map(held).collect::<BTreeMap<_, _>>());
             topics.map(|topics| ("the running process answers for it".to_owned(), topics))
@@ -134,8 +137,8 @@ async fn told(log: &dyn Log, config: &Config) -> Result<(String, BTreeMap<String
         // Without brokers it is an embedded log.
         let keeps_by_event = !brokers.is_empty() && !counts_from_failure(topic);
         let batches = (!brokers.is_empty()).then(|| batch_advice(topic, &config.broker.librdkafka.0)).flatten();
-        let compacted = topic.compacted == Some(true);
-        Held { partitions: topic.partitions, keeps_by_event, compacted, batches }
+        let (config, compacted) = (topic.config.clone(), topic.compacted == Some(true));
+        Held { partitions: topic.partitions, config, keeps_by_event, compacted, batches }
     };
     Ok((says, topics.iter().map(|topic| (topic.name.to_string(), held(topic))).collect()))
 }
@@ -146,7 +149,9 @@ fn partitions(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Fi
         let wanted = settings.partitions;
         let found = match (there.get(name).map(|held| held.partitions), wanted) {
             (None, wanted) => {
-                let wanted = wanted.unwrap_or(forebay_api::config::DEFAULT_PARTITIONS);
+                let dead_letters = can_be(name, &config.dlq.topic);
+                let default = if dead_letters { PARTITIONS } else { forebay_api::config::DEFAULT_PARTITIONS };
+                let wanted = wanted.unwrap_or(default);
                 Ok(format!("it will be made, with {wanted} partitions"))
             }
             (Some(has), None) => Ok(format!("it has {has}")),
@@ -163,6 +168,21 @@ fn partitions(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Fi
         }
         if let Some(advice) = there.get(name).and_then(|held| held.batches.as_ref()) {
             findings.add(format!("topics.{name}.batches"), Ok(format!("WARNING: {advice}")));
+        }
+    }
+}
+
+/// Settings of configured topics that the next start will change.
+fn differences(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Findings) {
+    for (name, settings) in &config.api.topics {
+        let Some(held) = there.get(name) else { continue };
+        for (setting, wanted) in settings.log_config() {
+            let has = held.config.get(&setting);
+            if has != Some(&wanted) {
+                let has = has.map_or("the log's default", String::as_str);
+                let says = format!("{setting} is {has}, the configuration says {wanted}: `forebay up` sets it");
+                findings.add(format!("topics.{name}.{}", setting.replace('.', "_")), Ok(says));
+            }
         }
     }
 }
@@ -253,7 +273,7 @@ mod tests {
     use super::*;
 
     fn held(keeps_by_event: bool, compacted: bool) -> Held {
-        Held { partitions: 6, keeps_by_event, compacted, batches: None }
+        Held { partitions: 6, config: BTreeMap::new(), keeps_by_event, compacted, batches: None }
     }
 
     #[test]

@@ -87,6 +87,9 @@ impl Log for SlowLog {
     async fn grow_topic(&self, topic: &str, partitions: i32) -> Result<TopicInfo, LogError> {
         self.log.grow_topic(topic, partitions).await
     }
+    async fn set_topic(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
+        self.log.set_topic(topic, config).await
+    }
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         self.log.topics().await
     }

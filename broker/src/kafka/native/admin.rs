@@ -1,6 +1,7 @@
 //! Questions to the cluster that wait for their answer: call them where blocking is allowed.
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     ptr::{self, NonNull},
     time::Duration,
@@ -113,6 +114,64 @@ unsafe fn described(topic: *const bindings::rd_kafka_TopicDescription_t) -> Topi
         let id = if id.is_null() || zero(id) { None } else { Some(text(bindings::rd_kafka_Uuid_base64str(id))) };
         TopicDescription { name: text(bindings::rd_kafka_TopicDescription_name(topic)), id, partitions, error }
     }
+}
+
+/// Sets these settings of a topic and leaves its others alone.
+pub(in crate::kafka) fn set_topic<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    config: &BTreeMap<String, String>,
+    wait: Duration,
+) -> Result<(), Refused> {
+    let name = CString::new(topic).unwrap_or_default();
+    // SAFETY: the name is copied; the resource is let go after the request was sent.
+    let resource = unsafe {
+        bindings::rd_kafka_ConfigResource_new(bindings::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr())
+    };
+    let mut wrong = None;
+    for (name, value) in config {
+        let pair = c_names(&[name, value]);
+        let [name, value] = pair.as_slice() else { continue };
+        let set = bindings::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET;
+        // SAFETY: name and value are copied; an error is ours to let go.
+        unsafe {
+            let (name, value) = (name.as_ptr(), value.as_ptr());
+            let error = bindings::rd_kafka_ConfigResource_add_incremental_config(resource, name, set, value);
+            if !error.is_null() {
+                wrong = Some(text(bindings::rd_kafka_error_string(error)));
+                bindings::rd_kafka_error_destroy(error);
+            }
+        }
+    }
+    let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
+    let answer = match wrong {
+        Some(why) => Err((RDKafkaErrorCode::InvalidConfig, why)),
+        None => ask(
+            client,
+            operation,
+            wait,
+            // SAFETY: the resource lives until the call returns, and is copied by it.
+            |options, queue| unsafe {
+                let mut one = resource;
+                bindings::rd_kafka_IncrementalAlterConfigs(client.native_ptr(), &raw mut one, 1, options, queue);
+            },
+            // SAFETY: an event of this operation; what it holds lives as long.
+            |event| unsafe {
+                let result = bindings::rd_kafka_event_IncrementalAlterConfigs_result(event);
+                let mut count = 0;
+                let all = bindings::rd_kafka_IncrementalAlterConfigs_result_resources(result, &raw mut count);
+                let refused = (0..count).find_map(|at| {
+                    let resource = *all.add(at);
+                    let code = failure(bindings::rd_kafka_ConfigResource_error(resource))?;
+                    Some((code, text(bindings::rd_kafka_ConfigResource_error_string(resource))))
+                });
+                refused.map_or(Ok(()), Err)
+            },
+        ),
+    };
+    // SAFETY: made above, and nobody else's.
+    unsafe { bindings::rd_kafka_ConfigResource_destroy(resource) };
+    answer
 }
 
 /// All committed offsets of a group, once those on their way have settled.
