@@ -3,6 +3,7 @@
 pub(crate) mod answers;
 mod code;
 pub(crate) mod of_log;
+mod table;
 
 use std::borrow::Cow;
 
