@@ -112,8 +112,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Joins a consumer group.
     async fn subscribe(&self, spec: GroupSpec) -> Result<Box<dyn Consumer>, LogError>;
-    /// Committed offsets and metadata of a group, whether or not it has members.
-    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError>;
+    /// Committed offsets and metadata of a group, whether or not it has members: those that it has of these partitions.
+    async fn committed(
+        &self,
+        group: &str,
+        parts: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Committed>, LogError>;
     /// Sets offsets of a group **without members** (else [`LogError::GroupNotEmpty`]); `None` forgets one.
     async fn set_committed(&self, group: &str, offsets: &[(TopicPartition, Option<Committed>)])
     -> Result<(), LogError>;

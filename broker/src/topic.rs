@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Committed, LogError, TimestampType, TopicSpec};
+use crate::{Committed, LogError, TimestampType, TopicPartition, TopicSpec};
 
 /// Partitions a topic may have.
 pub const MAX_PARTITIONS: i32 = 10_000;
@@ -75,6 +75,15 @@ pub fn check_group(group: &str) -> Result<(), LogError> {
     Err(LogError::Invalid(format!(
         "group name {group:?} is not allowed: use 1 to {MAX_GROUP_BYTES} bytes without control characters"
     )))
+}
+
+/// What a group has of these partitions.
+pub fn committed_of(
+    group: Option<&BTreeMap<TopicPartition, Committed>>,
+    parts: &[TopicPartition],
+) -> BTreeMap<TopicPartition, Committed> {
+    let Some(all) = group else { return BTreeMap::new() };
+    parts.iter().filter_map(|part| Some((part.clone(), all.get(part)?.clone()))).collect()
 }
 
 /// Whether this position can be committed.

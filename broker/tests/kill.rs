@@ -235,7 +235,8 @@ fn verify(dir: &Path, told: &Told) {
             let acknowledged = told.records.keys().filter(|(p, _)| *p == partition).map(|(_, o)| o + 1).max();
             assert!(acknowledged.unwrap_or(0) <= bounds.high, "acknowledged records are missing");
         }
-        let committed = log.committed("g").await.unwrap();
+        let parts: Vec<_> = told.commits.keys().map(|partition| TopicPartition::new("t", *partition)).collect();
+        let committed = log.committed("g", &parts).await.unwrap();
         for (partition, offset) in &told.commits {
             let found = &committed[&TopicPartition::new("t", *partition)];
             assert!(found.offset >= *offset, "an acknowledged commit is missing");

@@ -139,8 +139,9 @@ impl Reader {
         let known = status.partitions.iter().map(|p| (TopicPartition::new(p.topic.clone(), p.partition), p.committed));
         let known: HashMap<TopicPartition, Option<i64>> = known.collect();
         let mut partitions = Vec::new();
-        let committed = self.log.committed(&settings.group()).await?;
-        for part in self.partitions(settings).await? {
+        let parts = self.partitions(settings).await?;
+        let committed = self.log.committed(&settings.group(), &parts).await?;
+        for part in parts {
             let marks = match self.log.watermarks(&part).await {
                 Ok(marks) => marks,
                 // Deleted just now.

@@ -243,7 +243,7 @@ async fn audit(world: &World, found: Vec<LakeRow>) {
     assert_eq!(have, want, "the lake holds exactly the good records");
     let dead: BTreeSet<Coordinate> = world.dead().await.into_values().collect();
     assert_eq!(dead, bad.into_iter().map(at).collect(), "the DLQ holds exactly the bad records, by dedupe key");
-    let committed = world.log.committed("connect-lake").await.unwrap();
+    let committed = world.committed("connect-lake", "t").await;
     assert!(
         committed.values().all(|c| c.offset == RECORDS / 2 && c.metadata == forebay_sink::intent::DONE),
         "{committed:?}"

@@ -51,7 +51,7 @@ async fn with_open_intent(seed: u64) -> (Arc<SimLog>, World, Arc<MemoryStore>) {
     store.set_delay(Duration::from_secs(1000));
     let connector = world.start_on(FAST, &store);
     let announced = async || {
-        let committed = log.committed(GROUP).await.unwrap();
+        let committed = log.committed(GROUP, &[part()]).await.unwrap();
         committed.get(&part()).is_some_and(|c| c.metadata.starts_with("v1;e=9;"))
     };
     eventually("the intent", announced).await;
@@ -233,8 +233,8 @@ async fn starts_are_stored_at_the_first_claim() {
         world.topic("t", 1).await;
         world.publish("t", 1, 0, 10).await;
         let connector = world.start_on(&format!(r#"{{"start":{start}}}"#), &store);
-        eventually("the claim", async || log.committed(GROUP).await.unwrap().len() == 1).await;
-        assert_eq!(log.committed(GROUP).await.unwrap()[&part()].offset, want, "{start}");
+        eventually("the claim", async || log.committed(GROUP, &[part()]).await.unwrap().len() == 1).await;
+        assert_eq!(log.committed(GROUP, &[part()]).await.unwrap()[&part()].offset, want, "{start}");
         drop(connector);
     }
 }

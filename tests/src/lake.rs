@@ -87,15 +87,14 @@ pub fn gather_rows(lake: &Path, evidence: &mut Evidence) -> Result<()> {
 /// # Errors
 /// The log can't be read.
 pub async fn gather_records(log: &dyn Log, evidence: &mut Evidence) -> Result<()> {
-    for partition in 0..log.topic(TOPIC).await?.partitions {
+    let partitions = log.topic(TOPIC).await?.partitions;
+    for partition in 0..partitions {
         records(log, partition, &mut evidence.in_topic).await?;
     }
-    let committed = log.committed("connect-lake").await?;
-    evidence.committed = committed
-        .into_iter()
-        .filter(|(part, _)| &*part.topic == TOPIC)
-        .map(|(part, committed)| (part.partition, committed.offset))
-        .collect::<BTreeMap<_, _>>();
+    let parts: Vec<_> = (0..partitions).map(|partition| TopicPartition::new(TOPIC, partition)).collect();
+    let committed = log.committed("connect-lake", &parts).await?;
+    evidence.committed =
+        committed.into_iter().map(|(part, committed)| (part.partition, committed.offset)).collect::<BTreeMap<_, _>>();
     Ok(())
 }
 

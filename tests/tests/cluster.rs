@@ -84,10 +84,11 @@ impl World {
         let log = self.log().await?;
         let mut last = String::new();
         for _ in 0..600 {
-            let committed = log.committed("connect-lake").await?;
+            let partitions = log.topic(TOPIC).await?.partitions;
+            let parts: Vec<_> = (0..partitions).map(|partition| TopicPartition::new(TOPIC, partition)).collect();
+            let committed = log.committed("connect-lake", &parts).await?;
             let mut lag = 0;
-            for partition in 0..log.topic(TOPIC).await?.partitions {
-                let part = TopicPartition::new(TOPIC, partition);
+            for part in parts {
                 let high = log.watermarks(&part).await?.high;
                 lag += high - committed.get(&part).filter(|at| at.metadata == "v1;done").map_or(0, |at| at.offset);
             }
@@ -222,7 +223,7 @@ async fn partitions_that_are_added_are_delivered() -> Result<()> {
     ensure!(receipts.iter().all(Result::is_ok), "{receipts:?}");
     let added = TopicPartition::new(TOPIC, 6);
     let taken_up = async {
-        while !log.committed("connect-lake").await?.contains_key(&added) {
+        while !log.committed("connect-lake", std::slice::from_ref(&added)).await?.contains_key(&added) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         anyhow::Ok(())

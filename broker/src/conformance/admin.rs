@@ -48,7 +48,7 @@ pub(super) async fn a_topic_made_again_is_another(subject: &mut dyn Subject) {
     let second = log.topic("t").await.unwrap().id;
     assert!(first.is_some() && first != second);
     assert_eq!(log.watermarks(&part).await.unwrap().high, 0);
-    assert!(log.committed("g").await.unwrap().is_empty(), "commits go with their topic");
+    assert!(log.committed("g", slice::from_ref(&part)).await.unwrap().is_empty(), "commits go with their topic");
     assert_eq!(produce(&log, vec![record("t", 0, "x")]).await[0].offset, 0);
     drop(log);
     subject.reopen().await;
@@ -150,7 +150,7 @@ pub(super) async fn reopening_keeps_everything(subject: &mut dyn Subject) {
         assert_eq!(topics(&log).await.len(), 1);
         let read = read_all(&log, &part).await;
         assert_eq!((text(&read[0]), read[0].headers.text("h")), ("v", Some("1")));
-        assert_eq!(log.committed("g").await.unwrap()[&part], position);
+        assert_eq!(log.committed("g", slice::from_ref(&part)).await.unwrap()[&part], position);
         log.health().await.unwrap();
     }
 }

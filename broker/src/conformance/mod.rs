@@ -9,7 +9,7 @@ mod hands;
 mod records;
 mod time;
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, slice, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 

@@ -319,17 +319,6 @@ impl Admin {
         .await
     }
 
-    /// What a group has committed.
-    pub async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
-        let group = group.to_owned();
-        let listed = self
-            .blocking(move |admin| {
-                native::group_offsets(admin.inner(), &group, ASK_TIMEOUT).map_err(|why| refused(&why))
-            })
-            .await?;
-        Ok(listed.into_iter().filter_map(committed_of).collect())
-    }
-
     /// Sets or forgets offsets of a group without members.
     pub async fn set_committed(
         &self,

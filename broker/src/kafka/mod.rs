@@ -6,6 +6,7 @@ mod admin;
 mod client;
 mod consumer;
 mod native;
+mod offsets;
 mod producer;
 mod reader;
 mod refusal;
@@ -34,6 +35,7 @@ use self::{
     admin::{Admin, Found},
     client::{Cluster, Context, Reach, unavailable},
     consumer::{Desk, KafkaConsumer},
+    offsets::Offsets,
     producer::{Done, Producer, Taken},
     reader::{Range, Readers},
     topics::{Topics, askable},
@@ -80,6 +82,7 @@ struct Inner {
     topics: Topics,
     producer: Producer,
     readers: Arc<Readers>,
+    offsets: Arc<Offsets>,
     reach: Arc<Reach>,
     in_lane: AtomicUsize,
     closed: AtomicBool,
@@ -116,6 +119,7 @@ impl KafkaLog {
             topics: Topics::new(producer.record_bytes, most_bytes, cluster.passed_on.clone()),
             producer: Producer::new(cluster.clone(), context, most_bytes)?,
             readers: Arc::new(Readers::new(cluster.clone())),
+            offsets: Arc::new(Offsets::new(cluster.clone())),
             cluster,
             admin,
             reach,
@@ -209,6 +213,7 @@ async fn look_after(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
         inner.admin.drain();
         inner.readers.drain();
+        inner.offsets.drain();
         if inner.reach.away().is_some() && inner.admin.ping(LOOK_AFTER).await.is_ok() {
             inner.reach.found();
         }
@@ -360,9 +365,13 @@ impl Log for KafkaLog {
         Ok(Box::new(consumer))
     }
 
-    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+    async fn committed(
+        &self,
+        group: &str,
+        parts: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
         self.open_still()?;
-        self.inner.admin.committed(group).await
+        self.inner.offsets.committed(group, parts).await
     }
 
     async fn set_committed(
@@ -398,6 +407,7 @@ impl Log for KafkaLog {
         let closing = tokio::task::spawn_blocking(move || {
             inner.producer.close();
             inner.readers.close();
+            inner.offsets.close();
         });
         closing.await.map_err(|error| LogError::Unavailable(format!("closing was cut off: {error}")))
     }

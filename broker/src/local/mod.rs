@@ -216,8 +216,12 @@ impl Log for LocalLog {
         self.groups.subscribe(spec)
     }
 
-    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
-        Ok(lock(&self.shared.committed).get(group).cloned().unwrap_or_default())
+    async fn committed(
+        &self,
+        group: &str,
+        parts: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        Ok(crate::topic::committed_of(lock(&self.shared.committed).get(group), parts))
     }
 
     async fn set_committed(

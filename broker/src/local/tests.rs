@@ -63,7 +63,8 @@ async fn a_topic_leaves_no_offset_to_its_successor() {
     // While the writer is held, the topic's end waits behind that, and the offset, checked already, behind its end.
     let (release, held) = std::sync::mpsc::channel::<()>();
     let hold = admin::alone(&log.shared, move |_| held.recv().map_err(|error| LogError::Fatal(error.to_string())));
-    let offsets = [(TopicPartition::new("t", 0), Some(Committed { offset: 0, metadata: String::new() }))];
+    let part = [TopicPartition::new("t", 0)];
+    let offsets = [(part[0].clone(), Some(Committed { offset: 0, metadata: String::new() }))];
     let (hold, deleted, set, ()) = tokio::join!(
         biased;
         hold,
@@ -75,11 +76,11 @@ async fn a_topic_leaves_no_offset_to_its_successor() {
     deleted.unwrap();
     assert!(matches!(&set, Err(LogError::UnknownTopic(name)) if name == "t"), "{set:?}");
     topic(&log, &[]).await;
-    assert_eq!(log.committed("g").await.unwrap(), BTreeMap::new());
+    assert_eq!(log.committed("g", &part).await.unwrap(), BTreeMap::new());
     log.close().await.unwrap();
     drop(log);
     let log = LocalLog::open(settings(dir.path())).unwrap();
-    assert_eq!(log.committed("g").await.unwrap(), BTreeMap::new(), "nor on disk");
+    assert_eq!(log.committed("g", &part).await.unwrap(), BTreeMap::new(), "nor on disk");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -316,9 +316,13 @@ impl Log for SimLog {
         self.groups.subscribe(spec)
     }
 
-    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+    async fn committed(
+        &self,
+        group: &str,
+        parts: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
         self.shared.reachable()?;
-        Ok(lock(&self.disk).committed.get(group).cloned().unwrap_or_default())
+        Ok(crate::topic::committed_of(lock(&self.disk).committed.get(group), parts))
     }
 
     async fn set_committed(

@@ -96,7 +96,7 @@ async fn commit_faults() {
     let (consumer, assigned) = member(&log).await;
     let (committer, epoch) = (consumer.committer(), assigned[0].epoch);
     let commit = async |offset: Offset| committer.commit(&part(0), epoch, &at(offset)).await;
-    let stored = async || log.committed("g").await.unwrap().get(&part(0)).map(|committed| committed.offset);
+    let stored = async || log.committed("g", &[part(0)]).await.unwrap().get(&part(0)).map(|committed| committed.offset);
     log.script_commit([CommitFault::Refused, CommitFault::Lost, CommitFault::Fenced, CommitFault::Unknown]);
     assert!(matches!(commit(1).await, Err(CommitError::Unavailable(_))));
     assert!(matches!(commit(2).await, Err(CommitError::Unknown(_))));
@@ -170,7 +170,7 @@ async fn a_crash_drops_what_had_no_answer() {
     assert!(matches!(consumer.poll(1, WAIT).await, Err(LogError::Closed)));
     assert!(matches!(log.health().await, Err(LogError::Closed)));
     assert_eq!(up.watermarks(&part(0)).await.unwrap().high, 1);
-    assert_eq!(up.committed("g").await.unwrap()[&part(0)], at(1));
+    assert_eq!(up.committed("g", &[part(0)]).await.unwrap()[&part(0)], at(1));
     assert_eq!(up.cluster_id(), log.cluster_id());
     assert_eq!(produce(&up, "next").await.unwrap().offset, 1);
 }
@@ -370,7 +370,7 @@ async fn handle(committer: &dyn Committer, story: &Mutex<Story>, epoch: u64, rec
 }
 
 async fn all_done(log: &SimLog, story: &Mutex<Story>) -> bool {
-    let committed = log.committed("g").await.unwrap_or_default();
+    let committed = log.committed("g", &[0, 1, 2, 3].map(part)).await.unwrap_or_default();
     for partition in 0..4 {
         let Ok(records) = log.read(&part(partition), 0, 10_000, usize::MAX).await else { return false };
         let seen = lock(story).seen.get(&part(partition)).cloned().unwrap_or_default();

@@ -4,6 +4,7 @@
 
 mod compacted;
 mod fatal;
+mod offsets;
 mod sizes;
 
 use std::{
@@ -156,6 +157,8 @@ async fn users_and_tls() {
             "{denied:?}"
         );
     }
+    let offsets = powerless.committed("g", &[TopicPartition::new("t0", 0)]).await;
+    assert!(matches!(&offsets, Err(LogError::Denied(why)) if why.contains("right")), "{offsets:?}");
     let receipts = powerless.produce(vec![record("t0", 1)]).unwrap().await;
     assert!(matches!(&receipts[..], [Err(ProduceError::Denied(why))] if why.contains("right")), "{receipts:?}");
 }

@@ -100,7 +100,8 @@ pub(super) async fn committed(
 ) -> Result<Option<Committed>, Halt> {
     let TaskContext { settings, deps, .. } = &shared.context;
     let group = settings.group();
-    Ok(patiently(shared, stop, || deps.log.committed(&group)).await?.remove(part))
+    let parts = std::slice::from_ref(part);
+    Ok(patiently(shared, stop, || deps.log.committed(&group, parts)).await?.remove(part))
 }
 
 async fn bounds(shared: &Shared, request: &Request) -> Result<Watermarks, Halt> {

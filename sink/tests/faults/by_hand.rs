@@ -79,7 +79,7 @@ async fn a_log_that_ends_before_the_lake_calls_a_person() {
         assert!(trouble.advice.contains("up to offset 39") && trouble.advice.contains("ends at 36"), "{trouble:?}");
         world.publish("t", 1, 40, 10).await;
         pass(60).await;
-        assert_eq!(log.committed(GROUP).await.unwrap().get(&part()), committed.as_ref());
+        assert_eq!(log.committed(GROUP, &[part()]).await.unwrap().get(&part()), committed.as_ref());
         assert_eq!(store.objects(), before);
     }
 }

@@ -46,7 +46,7 @@ async fn an_end_told_during_a_claim_does_not_end_a_redo() {
     log.overwrite_committed(GROUP, &part(), Some(Committed { offset: 0, metadata: DONE.to_owned() }));
     world.send(records(10).collect()).await;
     let (_connector, faults) = world.start_faulty(FAST, &half);
-    let adopted = async || log.committed(GROUP).await.unwrap()[&part()].metadata.contains("e=9;n=0;");
+    let adopted = async || log.committed(GROUP, &[part()]).await.unwrap()[&part()].metadata.contains("e=9;n=0;");
     faults.slow_claims(CLAIM);
     eventually("the intent", adopted).await;
     pass(2).await;

@@ -69,6 +69,6 @@ async fn files_from_before_the_topics_identity_was_known_are_ones_own() {
     log.overwrite_committed(super::GROUP, &part(), None);
     let _connector = world.start_on(FAST, &older);
     world.settled("t").await;
-    assert_eq!(log.committed(super::GROUP).await.unwrap()[&part()].offset, 10);
+    assert_eq!(log.committed(super::GROUP, &[part()]).await.unwrap()[&part()].offset, 10);
     world.audit_rows("t", read_store(&older)).await;
 }

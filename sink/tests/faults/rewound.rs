@@ -65,7 +65,11 @@ async fn new_records_are_never_taken_for_lost_ones() {
         let advice = failed(&connector).await;
         assert!(advice.contains("from offset 50 on") && advice.contains("topics.dir"), "{advice}");
         assert_eq!(store.objects(), before);
-        assert_eq!(log.committed(GROUP).await.unwrap()[&part()], done(50), "nothing is announced, nothing done");
+        assert_eq!(
+            log.committed(GROUP, &[part()]).await.unwrap()[&part()],
+            done(50),
+            "nothing is announced, nothing done"
+        );
         // As often as it is started.
         connector.restart();
         failed(&connector).await;
@@ -90,7 +94,7 @@ async fn beginning_anew_at_the_earliest_record_loses_nothing_in_silence() {
         world.publish("t", 1, NEW, 40).await;
         connector.restart();
         failed(&connector).await;
-        assert_eq!((store.objects(), &log.committed(GROUP).await.unwrap()[&part()]), (before, &done(50)));
+        assert_eq!((store.objects(), &log.committed(GROUP, &[part()]).await.unwrap()[&part()]), (before, &done(50)));
     }
 }
 
@@ -105,6 +109,6 @@ async fn files_without_marks_are_recognised_by_their_range_alone() {
     }
     let _connector = world.start_on(FAST, &older);
     world.settled("t").await;
-    assert_eq!(log.committed(GROUP).await.unwrap()[&part()], done(80));
+    assert_eq!(log.committed(GROUP, &[part()]).await.unwrap()[&part()], done(80));
     assert_eq!(older.objects().len(), 2);
 }

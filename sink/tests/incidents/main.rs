@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use forebay_broker::{
-    Log, TopicPartition,
+    TopicPartition,
     sim::{Chances, ProduceFault},
 };
 use forebay_sink::status::State;
@@ -20,7 +20,7 @@ const GROUP: &str = "connect-lake";
 
 async fn committed(world: &World, partition: i32) -> i64 {
     let part = TopicPartition::new("t", partition);
-    world.log.committed(GROUP).await.unwrap().get(&part).map_or(0, |c| c.offset)
+    world.log.committed(GROUP, std::slice::from_ref(&part)).await.unwrap().get(&part).map_or(0, |c| c.offset)
 }
 
 async fn pass(seconds: u64) {
@@ -50,7 +50,7 @@ async fn i2_later_record_never_moves_watermark() {
     let (_, world, store) = simulated(2).await;
     world.topic("t", 1).await;
     let _connector = world.start_on(r#"{"null_values":"ignore","batch":{"max_age_ms":300}}"#, &store);
-    eventually("the start", async || world.log.committed(GROUP).await.unwrap().len() == 1).await;
+    eventually("the start", async || world.committed(GROUP, "t").await.len() == 1).await;
     store.set_away(true);
     world.publish("t", 1, 0, 5).await;
     pass(5).await;
@@ -196,7 +196,7 @@ async fn i10_same_key_same_rows() {
     let _connector = world.start_on(FAST, &store);
     world.publish("t", 1, 0, 10).await;
     eventually("the intent", async || {
-        let committed = log.committed(GROUP).await.unwrap();
+        let committed = world.committed(GROUP, "t").await;
         committed.values().any(|c| c.metadata.starts_with("v1;e=9;n=10;"))
     })
     .await;
@@ -269,7 +269,7 @@ async fn i14_credentials_expire_mid_upload() {
     world.memory = forebay_sink::memory::MemoryBudget::new(limit);
     world.topic("t", 4).await;
     let _connector = world.start_on(r#"{"batch":{"max_rows":2000,"max_age_ms":300}}"#, &store);
-    eventually("the start", async || world.log.committed(GROUP).await.unwrap().len() == 4).await;
+    eventually("the start", async || world.committed(GROUP, "t").await.len() == 4).await;
     store.set_away(true);
     for round in 0..20 {
         world.publish("t", 4, round * 1000, 1000).await;

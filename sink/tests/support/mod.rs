@@ -19,7 +19,7 @@ use forebay_avro::{
     registry::{Embedded, MemoryStore, Registry},
 };
 use forebay_broker::sim::{SimLog, SimSettings};
-use forebay_broker::{Headers, Log, NewRecord, Record, TopicPartition, TopicSpec, dead_letter::names};
+use forebay_broker::{Committed, Headers, Log, NewRecord, Record, TopicPartition, TopicSpec, dead_letter::names};
 use forebay_sink::{
     config::{ConnectorOptions, ConnectorSettings},
     connector::{Connector, Deps, clear_tmp},
@@ -144,8 +144,15 @@ impl World {
         }
     }
 
+    /// What a group has committed of a topic.
+    pub async fn committed(&self, group: &str, topic: &str) -> BTreeMap<TopicPartition, Committed> {
+        let partitions = self.log.topic(topic).await.unwrap().partitions;
+        let parts: Vec<_> = (0..partitions).map(|partition| TopicPartition::new(topic, partition)).collect();
+        self.log.committed(group, &parts).await.unwrap()
+    }
+
     pub async fn lag(&self, group: &str, topic: &str) -> i64 {
-        let committed = self.log.committed(group).await.unwrap();
+        let committed = self.committed(group, topic).await;
         let mut lag = 0;
         for partition in 0..self.log.topic(topic).await.unwrap().partitions {
             let part = TopicPartition::new(topic, partition);
@@ -158,7 +165,7 @@ impl World {
     /// Waits until everything in the topic is committed by the connector, and no intent is open.
     pub async fn settled(&self, topic: &str) {
         eventually("all to be committed", async || {
-            let committed = self.log.committed("connect-lake").await.unwrap();
+            let committed = self.committed("connect-lake", topic).await;
             self.lag("connect-lake", topic).await == 0 && committed.values().all(|c| c.metadata == DONE)
         })
         .await;

@@ -121,8 +121,12 @@ impl Log for SlowLog {
         let inner = self.log.subscribe(spec).await?;
         Ok(Box::new(SlowConsumer { inner, group: Arc::clone(&self.group), owed: Vec::new() }))
     }
-    async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
-        self.log.committed(group).await
+    async fn committed(
+        &self,
+        group: &str,
+        parts: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        self.log.committed(group, parts).await
     }
     async fn set_committed(&self, group: &str, of: &[(TopicPartition, Option<Committed>)]) -> Result<(), LogError> {
         self.log.set_committed(group, of).await

@@ -174,38 +174,6 @@ pub(in crate::kafka) fn set_topic<C: ClientContext>(
     answer
 }
 
-/// All committed offsets of a group, once those on their way have settled.
-pub(in crate::kafka) fn group_offsets<C: ClientContext>(
-    client: &Client<C>,
-    group: &str,
-    wait: Duration,
-) -> Result<Vec<Element>, Refused> {
-    let group = CString::new(group).unwrap_or_default();
-    let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-    ask(
-        client,
-        operation,
-        wait,
-        // SAFETY: the name is copied; the request is let go after it was sent.
-        |options, queue| unsafe {
-            let error = bindings::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
-            if !error.is_null() {
-                bindings::rd_kafka_error_destroy(error);
-            }
-            let mut request = bindings::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
-            bindings::rd_kafka_ListConsumerGroupOffsets(client.native_ptr(), &raw mut request, 1, options, queue);
-            bindings::rd_kafka_ListConsumerGroupOffsets_destroy(request);
-        },
-        // SAFETY: an event of this operation; what it holds lives as long.
-        |event| unsafe {
-            let result = bindings::rd_kafka_event_ListConsumerGroupOffsets_result(event);
-            let mut count = 0;
-            let groups = bindings::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-            group_result(groups, count)
-        },
-    )
-}
-
 /// Sets offsets of a group without members.
 pub(in crate::kafka) fn alter_group_offsets<C: ClientContext>(
     client: &Client<C>,

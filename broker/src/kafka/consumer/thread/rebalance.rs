@@ -9,17 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    TopicPartitionList,
-    consumer::{Consumer, RebalanceProtocol},
-};
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use tracing::warn;
 
 use super::{
     super::super::{
-        admin::committed_of,
-        client::{ASK_TIMEOUT, refused, unavailable},
+        client::{ASK_TIMEOUT, unavailable},
         native::Element,
+        offsets,
     },
     ASK_AGAIN, FIRST, Service, list,
 };
@@ -37,8 +34,8 @@ type Known = (BTreeMap<TopicPartition, Committed>, BTreeMap<String, Arc<str>>);
 impl Service {
     /// New partitions: what is committed for them, then they start, holding still.
     pub(super) fn assign(&mut self, parts: Vec<Element>) -> Result<(), LogError> {
-        let known = self.what_is_known(&parts);
         let parts: Vec<_> = parts.into_iter().map(|part| TopicPartition::new(part.topic, part.partition)).collect();
+        let known = self.what_is_known(&parts);
         let start = |part: &TopicPartition| {
             // Never a word like "beginning": librdkafka would ask the cluster what it means, and an answer that comes after
             // the owner's seek makes it ask again and undo the seek.
@@ -73,12 +70,12 @@ impl Service {
 
     /// What is committed for new partitions, and the identities of their topics: asked until the cluster answers, as
     /// nothing can be read before. `None`: the owner left meanwhile.
-    fn what_is_known(&self, parts: &[Element]) -> Option<Known> {
+    fn what_is_known(&self, parts: &[TopicPartition]) -> Option<Known> {
         let patience = Instant::now() + TOPICS_PATIENCE;
         loop {
             let all_topics = Instant::now() < patience;
-            let asked = self.committed(parts).and_then(|committed| Ok((committed, self.topic_ids(parts, all_topics)?)));
-            match asked {
+            let asked = offsets::ask(&self.native, parts, ASK_TIMEOUT);
+            match asked.and_then(|committed| Ok((committed, self.topic_ids(parts, all_topics)?))) {
                 Ok(known) => return Some(known),
                 Err(_) if self.desk.is_leaving() => return None,
                 Err(why) => {
@@ -89,34 +86,8 @@ impl Service {
         }
     }
 
-    fn committed(&self, parts: &[Element]) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
-        let mut list = TopicPartitionList::new();
-        for part in parts {
-            list.add_partition(&part.topic, part.partition);
-        }
-        if parts.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let answer = self.native.committed_offsets(list, ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
-        let element = |line: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Element {
-            topic: line.topic().into(),
-            partition: line.partition(),
-            offset: match line.offset() {
-                rdkafka::Offset::Offset(offset) => offset,
-                _ => -1,
-            },
-            metadata: line.metadata().to_owned(),
-            error: line.error().err().and_then(|error| error.rdkafka_error_code()),
-        };
-        let lines: Vec<Element> = answer.elements().iter().map(element).collect();
-        if let Some(code) = lines.iter().find_map(|line| line.error) {
-            return Err(refused(&(code, String::new())));
-        }
-        Ok(lines.into_iter().filter_map(committed_of).collect())
-    }
-
     /// `all`: a topic that the asked broker does not know is an error; it may have heard of it last.
-    fn topic_ids(&self, parts: &[Element], all: bool) -> Result<BTreeMap<String, Arc<str>>, LogError> {
+    fn topic_ids(&self, parts: &[TopicPartition], all: bool) -> Result<BTreeMap<String, Arc<str>>, LogError> {
         let names: BTreeSet<String> = parts.iter().map(|part| part.topic.to_string()).collect();
         let found = self.runtime.block_on(self.admin.look_up(names.iter().cloned().collect()))?;
         if let Some((_, why)) = found.hidden.into_iter().next() {

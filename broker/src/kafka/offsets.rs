@@ -1,0 +1,167 @@
+//! What groups have committed, asked by a client of each group that never joins it.
+//!
+//! Not by librdkafka's admin call for it: after a coordinator that hung, that one aborts the process (its pull request 5397).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    topic_partition_list::TopicPartitionListElem,
+};
+
+use super::{
+    admin::committed_of,
+    client::{ASK_TIMEOUT, Cluster, Context, refused, unavailable},
+    native::{Element, Event, Events, Waker},
+};
+use crate::{Committed, LogError, TopicPartition, sync::lock, topic};
+
+/// Clients kept; the one that was used least recently goes first.
+const MAX_CLIENTS: usize = 16;
+/// For an answer, before it is looked at what the client has met on its way to the coordinator.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// Clients by group.
+pub(super) struct Offsets {
+    cluster: Cluster,
+    /// The last one was used last.
+    clients: Mutex<Vec<(String, Arc<Client>)>>,
+}
+
+struct Client {
+    native: BaseConsumer<Context>,
+    /// What a person must mend, as it met it last; it tells each failure once.
+    denied: Mutex<Option<LogError>>,
+}
+
+impl Offsets {
+    pub fn new(cluster: Cluster) -> Self {
+        Self { cluster, clients: Mutex::default() }
+    }
+
+    /// What a group has committed for these partitions, once transactions on their way have settled.
+    pub async fn committed(
+        self: &Arc<Self>,
+        group: &str,
+        parts: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        topic::check_group(group)?;
+        if parts.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (offsets, group, parts) = (Arc::clone(self), group.to_owned(), parts.to_vec());
+        let asked = tokio::task::spawn_blocking(move || {
+            let client = offsets.client(&group)?;
+            let answer = client.ask(&parts);
+            if answer.is_err() {
+                // It may still be busy with its failure.
+                offsets.forget(&client);
+            }
+            answer
+        });
+        asked.await.unwrap_or_else(|error| Err(LogError::Unavailable(format!("a question was cut off: {error}"))))
+    }
+
+    fn client(&self, group: &str) -> Result<Arc<Client>, LogError> {
+        let mut clients = lock(&self.clients);
+        if let Some(at) = clients.iter().position(|(name, _)| name == group) {
+            let known = clients.remove(at);
+            let client = Arc::clone(&known.1);
+            clients.push(known);
+            return Ok(client);
+        }
+        let mut config = self.cluster.consumer(group);
+        // It is no member, and asks as one of the older protocol may.
+        config.remove("group.protocol");
+        config.remove("group.remote.assignor");
+        let native = config.create_with_context(Context::default()).map_err(|error| unavailable(&error))?;
+        let client = Arc::new(Client { native, denied: Mutex::default() });
+        clients.push((group.to_owned(), Arc::clone(&client)));
+        let gone = (clients.len() > MAX_CLIENTS).then(|| clients.remove(0));
+        drop(clients);
+        // Letting go of one takes a moment.
+        drop(gone);
+        Ok(client)
+    }
+
+    fn forget(&self, client: &Arc<Client>) {
+        lock(&self.clients).retain(|(_, known)| !Arc::ptr_eq(known, client));
+    }
+
+    /// Passes on what the clients say of themselves.
+    pub fn drain(&self) {
+        let clients: Vec<_> = lock(&self.clients).iter().map(|(_, client)| Arc::clone(client)).collect();
+        clients.iter().for_each(|client| client.drain());
+    }
+
+    /// Lets go of all clients.
+    pub fn close(&self) {
+        let clients = std::mem::take(&mut *lock(&self.clients));
+        drop(clients);
+    }
+}
+
+impl Client {
+    /// A refusal shows as what the client met; its own answer would only be that time is up.
+    fn ask(&self, parts: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+        let mut answer = Ok(BTreeMap::new());
+        for wait in [FIRST_WAIT, ASK_TIMEOUT.saturating_sub(FIRST_WAIT)] {
+            answer = ask(&self.native, parts, wait);
+            if !matches!(answer, Err(LogError::Unavailable(_))) {
+                break;
+            }
+            self.drain();
+            if let Some(denied) = lock(&self.denied).clone() {
+                return Err(denied);
+            }
+        }
+        answer
+    }
+
+    fn drain(&self) {
+        let Some(events) = Events::of(self.native.client(), Waker::default()) else { return };
+        while let Some(event) = events.poll(Duration::ZERO) {
+            if let Event::Fault { code, why, .. } = event
+                && let denied @ LogError::Denied(_) = refused(&(code, why))
+            {
+                *lock(&self.denied) = Some(denied);
+            }
+        }
+    }
+}
+
+/// Asks once, by a client of the group.
+pub(super) fn ask(
+    client: &BaseConsumer<Context>,
+    parts: &[TopicPartition],
+    wait: Duration,
+) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+    let mut list = TopicPartitionList::new();
+    for part in parts {
+        list.add_partition(&part.topic, part.partition);
+    }
+    if parts.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let answer = client.committed_offsets(list, wait).map_err(|error| unavailable(&error))?;
+    let element = |line: &TopicPartitionListElem<'_>| Element {
+        topic: line.topic().into(),
+        partition: line.partition(),
+        offset: match line.offset() {
+            rdkafka::Offset::Offset(offset) => offset,
+            _ => -1,
+        },
+        metadata: line.metadata().to_owned(),
+        error: line.error().err().and_then(|error| error.rdkafka_error_code()),
+    };
+    let lines: Vec<Element> = answer.elements().iter().map(element).collect();
+    if let Some(code) = lines.iter().find_map(|line| line.error) {
+        return Err(refused(&(code, String::new())));
+    }
+    Ok(lines.into_iter().filter_map(committed_of).collect())
+}
