@@ -79,7 +79,7 @@ impl Connector {
     /// Starts a connector over a given sink.
     pub fn start_with(settings: ConnectorSettings, deps: Deps, sink: Arc<dyn Sink>) -> Self {
         let settings = Arc::new(settings);
-        let board = Board::new(&settings.name, settings.tasks_max, Arc::clone(&deps.metrics));
+        let board = Board::new(&settings, Arc::clone(&deps.metrics));
         let wanted = Arc::new(watch::Sender::new(Wanted::default()));
         let destination = sink.destination();
         let converter = Arc::new(Converter::new(Arc::clone(&deps.registry)));

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use forebay_broker::{Offset, TopicPartition};
 
-use crate::metrics::SinkMetrics;
+use crate::{config::ConnectorSettings, metrics::SinkMetrics};
 
 /// State of a connector or task, in Kafka Connect's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum State {
 }
 
 impl State {
-    /// All.
+    /// Every state, so that metrics show each of them, also at 0.
     pub const ALL: [Self; 6] =
         [Self::Unassigned, Self::Running, Self::Paused, Self::Restarting, Self::Failed, Self::Stopped];
 
@@ -76,7 +77,7 @@ impl Trouble {
 /// One task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskStatus {
-    /// State.
+    /// What it does now.
     pub state: State,
     /// Why it is not well, if it is not.
     pub trouble: Option<Trouble>,
@@ -93,22 +94,22 @@ pub struct PartitionStatus {
     pub committed: Offset,
     /// High watermark, when last asked.
     pub high: Offset,
-    /// `high - committed`.
+    /// Records not yet committed: `high - committed`.
     pub lag: i64,
 }
 
 /// A connector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectorStatus {
-    /// Name.
+    /// Its key under `connectors:` in the configuration.
     pub name: String,
     /// The worst of its tasks.
     pub state: State,
-    /// By number.
+    /// Its tasks: the index is the task's number.
     pub tasks: Vec<TaskStatus>,
-    /// Sorted.
+    /// Partitions that its tasks have claimed, sorted by topic and number.
     pub partitions: Vec<PartitionStatus>,
-    /// Sum over the partitions.
+    /// Records not yet committed, over these partitions.
     pub lag: i64,
     /// Rows written since start.
     pub rows: u64,
@@ -126,6 +127,7 @@ pub struct ConnectorStatus {
 #[derive(Debug)]
 pub(crate) struct Board {
     connector: String,
+    group: String,
     metrics: Arc<SinkMetrics>,
     facts: Mutex<Facts>,
 }
@@ -133,6 +135,8 @@ pub(crate) struct Board {
 #[derive(Debug, Default)]
 struct Facts {
     tasks: Vec<TaskStatus>,
+    /// Of each task: the age of the oldest record that it has read and not committed.
+    oldest: Vec<Duration>,
     partitions: BTreeMap<TopicPartition, PartitionStatus>,
     rows: u64,
     bytes: u64,
@@ -141,10 +145,15 @@ struct Facts {
 }
 
 impl Board {
-    pub(crate) fn new(connector: &str, tasks: usize, metrics: Arc<SinkMetrics>) -> Arc<Self> {
-        let facts = Facts { tasks: vec![TaskStatus::default(); tasks], ..Facts::default() };
-        metrics.tasks(connector, &facts.tasks);
-        Arc::new(Self { connector: connector.to_owned(), metrics, facts: Mutex::new(facts) })
+    pub(crate) fn new(settings: &ConnectorSettings, metrics: Arc<SinkMetrics>) -> Arc<Self> {
+        let (connector, tasks) = (settings.name.clone(), settings.tasks_max);
+        let facts = Facts {
+            tasks: vec![TaskStatus::default(); tasks],
+            oldest: vec![Duration::ZERO; tasks],
+            ..Facts::default()
+        };
+        metrics.tasks(&connector, &facts.tasks);
+        Arc::new(Self { connector, group: settings.group(), metrics, facts: Mutex::new(facts) })
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
@@ -181,15 +190,41 @@ impl Board {
             status.committed = committed;
             status.high = high.unwrap_or(status.high).max(committed);
             status.lag = status.high - committed;
+            self.metrics.lag.with_label_values(&self.lag_labels(part)).set(status.lag);
         });
     }
 
+    fn lag_labels<'a>(&'a self, part: &'a TopicPartition) -> [String; 3] {
+        [self.group.clone(), self.metrics.topic(&part.topic).to_owned(), part.partition.to_string()]
+    }
+
+    /// How long the oldest record waits that the task has read and not committed. The metric shows the longest of all.
+    pub(crate) fn oldest(&self, task: usize, age: Duration) {
+        self.with(|facts| {
+            if let Some(oldest) = facts.oldest.get_mut(task) {
+                *oldest = age;
+            }
+            let longest = facts.oldest.iter().max().copied().unwrap_or_default();
+            self.metrics.oldest_seconds.with_label_values(&[&*self.connector]).set(longest.as_secs_f64());
+        });
+    }
+
+    /// The task has this partition no more; one that another task has taken over is that one's.
     pub(crate) fn forget(&self, task: usize, part: &TopicPartition) {
         self.with(|facts| {
             if facts.partitions.get(part).is_some_and(|status| status.task == task) {
                 facts.partitions.remove(part);
+                // There: it came with the partition.
+                let _ = self.metrics.lag.remove_label_values(&self.lag_labels(part));
             }
         });
+    }
+
+    /// The task is over: it has no partition and waits with no record.
+    pub(crate) fn leave(&self, task: usize) {
+        let parts = self.with(|facts| facts.partitions.keys().cloned().collect::<Vec<_>>());
+        parts.iter().for_each(|part| self.forget(task, part));
+        self.oldest(task, Duration::ZERO);
     }
 
     pub(crate) fn flushed(&self, rows: u64, bytes: u64, now_ms: i64) {
@@ -231,12 +266,26 @@ fn worst(tasks: &[TaskStatus]) -> State {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use prometheus::{Encoder, Registry, TextEncoder};
 
     use super::*;
+    use crate::config::ConnectorOptions;
 
     fn board(registry: &Registry) -> Arc<Board> {
-        Board::new("lake", 2, Arc::new(SinkMetrics::new(registry).unwrap()))
+        let options = ConnectorOptions { tasks_max: Some(2), ..ConnectorOptions::default() };
+        let settings = options.resolve("lake", Path::new("/"), Path::new("/lake")).unwrap();
+        Board::new(&settings, Arc::new(SinkMetrics::new(registry).unwrap()))
+    }
+
+    /// Lines of the metrics that begin so and are not 0.
+    fn told(registry: &Registry, start: &str) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with(start) && !line.ends_with(" 0"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -263,18 +312,39 @@ mod tests {
     }
 
     #[test]
+    fn lag_leaves_the_metrics_with_its_partition() {
+        let registry = Registry::new();
+        let board = board(&registry);
+        let lag = |partition, lag| {
+            format!(r#"kafka_consumer_lag{{group="connect-lake",partition="{partition}",topic="t"}} {lag}"#)
+        };
+        for (task, partition) in [(0, 0), (0, 1), (1, 2)] {
+            board.partition(task, &TopicPartition::new("t", partition), 5, Some(12));
+        }
+        board.partition(1, &TopicPartition::new("t", 1), 6, None);
+        board.leave(0);
+        assert_eq!(told(&registry, "kafka_consumer_lag"), [lag(1, 6), lag(2, 7)].join("\n"), "1 is of task 1 by now");
+        board.forget(1, &TopicPartition::new("t", 2));
+        assert_eq!(told(&registry, "kafka_consumer_lag"), lag(1, 6));
+    }
+
+    #[test]
+    fn the_oldest_record_of_all_tasks_counts() {
+        let registry = Registry::new();
+        let board = board(&registry);
+        let told = || told(&registry, "forebay_sink_oldest").replace("forebay_sink_oldest_uncommitted_seconds", "");
+        board.oldest(1, Duration::from_secs(70));
+        board.oldest(0, Duration::from_secs(3));
+        assert_eq!(told(), r#"{connector="lake"} 70"#);
+        board.leave(1);
+        assert_eq!(told(), r#"{connector="lake"} 3"#);
+    }
+
+    #[test]
     fn metrics_tell_states_and_what_is_wrong() {
         let registry = Registry::new();
         let board = board(&registry);
-        let told = || {
-            let mut text = Vec::new();
-            TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
-            let text = String::from_utf8(text).unwrap();
-            text.lines()
-                .filter(|line| line.starts_with("forebay_sink_tasks") && !line.ends_with(" 0"))
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
+        let told = || told(&registry, "forebay_sink_tasks");
         assert_eq!(told(), r#"forebay_sink_tasks{connector="lake",state="UNASSIGNED"} 2"#);
         board.task(0, State::Running, None);
         let down = Trouble { code: "DESTINATION_DOWN", advice: "no route".to_owned() };

@@ -308,11 +308,8 @@ impl Task {
         // Nothing runs for them any more, and the group waits for them.
         drop(revokes);
         shared.outages.close();
-        let TaskContext { number, board, .. } = &shared.context;
-        for part in parts.keys() {
-            board.forget(*number, part);
-        }
         drop(parts);
+        shared.context.board.leave(shared.context.number);
         if let Err(error) = consumer.close().await {
             warn!(connector = shared.context.settings.name, %error, "The consumer group was not left in order.");
         }

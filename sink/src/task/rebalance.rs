@@ -201,11 +201,8 @@ impl Task {
     fn forget(&mut self, part: &TopicPartition, which: impl Fn(&Partition) -> bool) {
         if self.parts.get(part).is_some_and(which) {
             self.parts.remove(part);
-            let TaskContext { number, settings, deps, board, .. } = &self.shared.context;
+            let TaskContext { number, board, .. } = &self.shared.context;
             board.forget(*number, part);
-            let labels = [&settings.group(), deps.metrics.topic(&part.topic), &part.partition.to_string()];
-            // It may never have been set.
-            let _ = deps.metrics.lag.remove_label_values(&labels);
         }
     }
 }

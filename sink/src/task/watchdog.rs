@@ -79,9 +79,9 @@ impl Task {
     }
 
     fn show_age(&self, now: Instant) {
-        let TaskContext { settings, deps, .. } = &self.shared.context;
-        let oldest = self.parts.values().filter_map(|p| p.measure(now)).map(|open| open.age).max().unwrap_or_default();
-        deps.metrics.oldest_seconds.with_label_values(&[settings.name.as_str()]).set(oldest.as_secs_f64());
+        let TaskContext { number, board, .. } = &self.shared.context;
+        let oldest = self.parts.values().filter_map(|p| p.measure(now)).map(|open| open.age).max();
+        board.oldest(*number, oldest.unwrap_or_default());
     }
 
     fn find_stuck(&mut self, now: Instant) -> Result<(), End> {
@@ -133,12 +133,9 @@ impl Task {
     }
 
     fn show_lag(&self, part: &TopicPartition) {
-        let TaskContext { number, settings, deps, board, .. } = &self.shared.context;
+        let TaskContext { number, board, .. } = &self.shared.context;
         let Some(partition) = self.parts.get(part) else { return };
-        let committed = partition.committed;
-        board.partition(*number, part, committed, Some(partition.high));
-        let labels = [&settings.group(), deps.metrics.topic(&part.topic), &part.partition.to_string()];
-        deps.metrics.lag.with_label_values(&labels).set(partition.high.max(committed) - committed);
+        board.partition(*number, part, partition.committed, Some(partition.high));
     }
 
     /// A batch is in the store and committed.
