@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forebay_broker::{LogError, Offset, TopicPartition};
 use tokio::time::{Duration, Instant};
-use tracing::error;
+use tracing::{error, info};
 
 use super::{End, Event, Mode, Task, TaskContext, outage::Outage, partition::Partition};
 use crate::{batch::Reason, memory::Pressure, status::Trouble};
@@ -95,7 +95,10 @@ impl Task {
         let idle = |p: &Partition| now.saturating_duration_since(p.progress);
         let longest = self.parts.iter().filter(|(_, p)| p.high > p.committed).max_by_key(|(_, p)| idle(p));
         let Some((part, partition)) = longest.filter(|(_, p)| idle(p) >= limit) else {
-            self.stuck_told = false;
+            if std::mem::take(&mut self.stuck_told) {
+                info!(connector = self.name(), "The task gets on again.");
+                self.show_state();
+            }
             return Ok(());
         };
         let lag = partition.high - partition.committed;

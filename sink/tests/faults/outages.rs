@@ -114,6 +114,22 @@ async fn a_claim_that_waits_for_the_log_blames_the_log() {
     world.audit_rows("t", read_store(&store)).await;
 }
 
+/// A write that takes longer than the watchdog likes, and less than it stands.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_gets_on_by_itself_is_no_longer_stuck() {
+    let (_, world, store) = simulated(9).await;
+    world.topic("t", 1).await;
+    let connector = world.start_on(r#"{"stuck_after_ms":20000,"batch":{"max_age_ms":300}}"#, &store);
+    world.publish("t", 1, 0, 10).await;
+    world.settled("t").await;
+    store.set_delay(Duration::from_secs(30));
+    world.publish("t", 1, 10, 10).await;
+    pass(25).await;
+    assert_eq!(connector.status().trouble.map(|trouble| trouble.code), Some("STUCK"));
+    pass(10).await;
+    assert_eq!((world.lag(GROUP, "t").await, connector.status().trouble), (0, None));
+}
+
 /// Twice stuck, and got on in between for long: that is not three times in a row.
 #[tokio::test(start_paused = true)]
 async fn the_watchdog_forgets_once_a_task_gets_on() {
