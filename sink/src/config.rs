@@ -144,7 +144,6 @@ impl ConnectorOptions {
         if !(0.0..=1.0).contains(&rate) {
             return Err(ConfigError::new("errors.max_rate", "must be between 0 and 1"));
         }
-        let stuck = u64::try_from(limits.max_age.as_millis()).unwrap_or(u64::MAX).saturating_mul(2).max(120_000);
         Ok(ConnectorSettings {
             name: name.to_owned(),
             location: self.location(base, default_directory)?,
@@ -164,7 +163,7 @@ impl ConnectorOptions {
             spill_bytes: within("spill_bytes", self.spill_bytes, 8 << 20, 4096, 1 << 40)?,
             flushes_in_flight: within("flushes_in_flight", self.flushes_in_flight, 4, 1, 64)?,
             revoke_timeout: millis("revoke_timeout_ms", self.revoke_timeout_ms, 5000, 300_000)?,
-            stuck_after: millis("stuck_after_ms", self.stuck_after_ms, stuck, u64::MAX)?,
+            stuck_after: self.stuck_after(limits.max_age)?,
         })
     }
 
@@ -215,6 +214,21 @@ impl ConnectorOptions {
             max_age: millis("batch.max_age_ms", batch.max_age_ms, 300_000, 86_400_000)?,
             max_open_files: within("max_open_files", self.max_open_files, default.max_open_files, 4, 10_000)?,
         })
+    }
+
+    fn stuck_after(&self, max_age: Duration) -> Result<Duration, ConfigError> {
+        let age = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        let default = age.saturating_mul(2).max(120_000);
+        let after = millis("stuck_after_ms", self.stuck_after_ms, default, u64::MAX)?;
+        if after <= max_age {
+            let why = format!(
+                "must be above batch.max_age_ms ({age}), not {}: a batch may stay open so long, and a task that waits \
+                 for it is not stuck",
+                after.as_millis()
+            );
+            return Err(ConfigError::new("stuck_after_ms", why));
+        }
+        Ok(after)
     }
 
     fn partitioner(&self) -> Result<Partitioner, ConfigError> {
@@ -348,6 +362,8 @@ mod tests {
             (r#"{"batch":{"max_rows":0}}"#, "batch.max_rows"),
             (r#"{"batch":{"max_age_ms":0}}"#, "batch.max_age_ms"),
             (r#"{"tasks_max":65}"#, "tasks_max"),
+            (r#"{"stuck_after_ms":300000}"#, "stuck_after_ms"),
+            (r#"{"stuck_after_ms":5000,"batch":{"max_age_ms":5000}}"#, "stuck_after_ms"),
             (r#"{"errors":{"max_rate":1.5}}"#, "errors.max_rate"),
             (r#"{"timezone":"UTC"}"#, "timezone"),
             (r#"{"partitioner":"hourly","timezone":"Mars/Base"}"#, "timezone"),

@@ -87,7 +87,8 @@ pub struct ConnectorOptions {
     pub flushes_in_flight: Option<usize>,
     /// How long a rebalance waits for a batch that is being written, in ms. Default 5000.
     pub revoke_timeout_ms: Option<u64>,
-    /// Lag without a commit for so long is a fault, in ms. Default: twice `batch.max_age_ms`, at least 120000.
+    /// Lag without a commit for so long is a fault, in ms; above `batch.max_age_ms`. Default: twice that, at least
+    /// 120000.
     pub stuck_after_ms: Option<u64>,
 }
 
