@@ -84,6 +84,8 @@ pub struct Demand {
     pub memory: bool,
     /// The open-file limit asks for this batch.
     pub open_files: bool,
+    /// The next record's schema is one more than the batch can hold.
+    pub schema: bool,
 }
 
 /// How far the redo of an intent is.
@@ -107,6 +109,7 @@ pub fn due(limits: &Limits, open: &Open, demand: &Demand) -> Option<Reason> {
         (demand.drain, Reason::Drain),
         (demand.memory, Reason::Memory),
         (demand.open_files, Reason::OpenFiles),
+        (demand.schema, Reason::Schema),
         (open.rows >= limits.max_rows, Reason::Rows),
         (open.bytes >= limits.max_bytes, Reason::Bytes),
         (open.age >= limits.max_age, Reason::Age),
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn a_redo_knows_no_other_limit() {
         let full = Open { rows: 99, bytes: 999, age: Duration::from_secs(99) };
-        let all = Demand { redo: Some(RedoState::Reading), drain: true, memory: true, open_files: true };
+        let all = Demand { redo: Some(RedoState::Reading), drain: true, memory: true, open_files: true, schema: true };
         assert_eq!(due(&LIMITS, &full, &all), None);
         let complete = Demand { redo: Some(RedoState::Complete), ..all };
         assert_eq!(due(&LIMITS, &Open::default(), &complete), Some(Reason::Redo));
@@ -151,9 +154,10 @@ mod tests {
         #[test]
         fn the_first_reason_in_order_wins(
             rows in 0u64..20, bytes in 0usize..200, age in 0u64..10_000, drain: bool, memory: bool, open_files: bool,
+            schema: bool,
         ) {
             let open = Open { rows, bytes, age: Duration::from_millis(age) };
-            let demand = Demand { redo: None, drain, memory, open_files };
+            let demand = Demand { redo: None, drain, memory, open_files, schema };
             let holds = |reason| match reason {
                 Reason::Drain => drain,
                 Reason::Memory => memory,
@@ -161,7 +165,8 @@ mod tests {
                 Reason::Rows => rows >= 10,
                 Reason::Bytes => bytes >= 100,
                 Reason::Age => age >= 5000,
-                Reason::Redo | Reason::Schema => false,
+                Reason::Schema => schema,
+                Reason::Redo => false,
             };
             let want = Reason::ALL.into_iter().find(|r| holds(*r));
             prop_assert_eq!(due(&LIMITS, &open, &demand), want);

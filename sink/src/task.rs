@@ -40,6 +40,7 @@ use crate::{
 };
 
 mod claim;
+mod cut;
 mod flush;
 mod intake;
 mod letters;

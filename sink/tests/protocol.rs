@@ -251,6 +251,8 @@ async fn a_foreign_object_is_never_touched() {
     let advice = connector.status().trouble.unwrap().advice;
     assert!(advice.contains("move it away. Then: `forebay connectors restart lake`"), "{advice}");
     assert_eq!(store.objects()[key].0, "theirs");
+    let lag = world.gathered.gather().into_iter().find(|family| family.name() == "kafka_consumer_lag");
+    assert!(lag.is_none(), "a task that ended has no partition, and shows no lag");
 }
 
 #[tokio::test(start_paused = true)]

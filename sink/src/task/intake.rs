@@ -11,20 +11,18 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    Cancel, End, Event, Mode, Task, TaskContext,
+    End, Event, Mode, Task, TaskContext,
     claim::trouble,
-    flush::{Job, flush},
     letters::verdicts,
     outage::Outage,
-    partition::{MAX_LETTER_CALLS, OpenGroup, Partition, Reading, size},
+    partition::{MAX_LETTER_CALLS, OpenGroup, Reading, size},
 };
 use crate::{
-    batch::{Demand, Open, Reason, due},
+    batch::Demand,
     config::{NullValues, OnBadRecord},
     converter::Converted,
     crash_point,
     dlq::{Rejection, writer::Rejected},
-    memory::Pressure,
     sinks::{Added, GroupSpec, Row, SinkError},
 };
 
@@ -74,7 +72,7 @@ impl Task {
     /// Converts and encodes what waits, as far as it may go now.
     pub(super) fn digest(&mut self, part: &TopicPartition) -> Result<(), End> {
         loop {
-            if let Some(reason) = self.due(part)
+            if let Some(reason) = self.due(part, Demand::default())
                 && !self.start_flush(part, reason)
             {
                 return Ok(());
@@ -85,8 +83,12 @@ impl Task {
             self.apply(part, chunk)?;
             match stop {
                 Stop::Room | Stop::RedoEnd => {}
-                Stop::Schema if self.start_flush(part, Reason::Schema) => {}
-                Stop::Schema => return Ok(()),
+                Stop::Schema => {
+                    let due = self.due(part, Demand { schema: true, ..Demand::default() });
+                    if !due.is_some_and(|reason| self.start_flush(part, reason)) {
+                        return Ok(());
+                    }
+                }
                 Stop::NeedsSchema(id) => {
                     self.look_up(part, id);
                     return Ok(());
@@ -204,72 +206,6 @@ impl Task {
 
     pub(super) fn reading(&mut self, part: &TopicPartition) -> Option<&mut Reading> {
         self.parts.get_mut(part)?.reading_mut()
-    }
-
-    fn due(&self, part: &TopicPartition) -> Option<Reason> {
-        let reading = self.parts.get(part)?.reading()?;
-        let redo = reading.redo_state();
-        let open = reading.measure(Instant::now()).or(redo.map(|_| Open::default()))?;
-        let demand = Demand { redo, drain: self.mode != Mode::Run, memory: false, open_files: false };
-        due(&self.shared.context.settings.limits, &open, &demand)
-    }
-
-    pub(super) fn flush_if_due(&mut self, part: &TopicPartition) {
-        if let Some(reason) = self.due(part) {
-            self.start_flush(part, reason);
-        }
-    }
-
-    /// Near a limit of the whole task, the group that weighs most on it is flushed.
-    pub(super) fn flush_for_memory(&mut self) {
-        let limits = &self.shared.context.settings.limits;
-        let pressed = self.shared.context.deps.memory.pressure() >= Pressure::High;
-        let crowded = self.parts.values().map(Partition::files).sum::<usize>() >= limits.max_open_files;
-        if !pressed && !crowded {
-            return;
-        }
-        let free = self.parts.iter().filter_map(|(part, partition)| Some((part, partition.reading()?)));
-        let free = free.filter(|(_, r)| r.flush.is_none() && r.redo.is_none() && r.rows() > 0);
-        let (reason, heaviest) = if pressed {
-            (Reason::Memory, free.max_by_key(|(_, r)| r.share.bytes()))
-        } else {
-            (Reason::OpenFiles, free.min_by_key(|(_, r)| r.open.as_ref().map(|open| open.since)))
-        };
-        if let Some(part) = heaviest.map(|(part, _)| part.clone()) {
-            self.start_flush(&part, reason);
-        }
-    }
-
-    /// Cuts what is open and sends it on its way. False: it can't now, because another flush runs.
-    fn start_flush(&mut self, part: &TopicPartition, reason: Reason) -> bool {
-        let flushing = self.parts.values().filter(|p| p.is_flushing()).count();
-        let shared = Arc::clone(&self.shared);
-        let Some(partition) = self.parts.get_mut(part) else { return false };
-        let epoch = partition.epoch;
-        let Some(reading) = partition.reading_mut() else { return false };
-        if reading.flush.is_some() || flushing >= shared.context.settings.flushes_in_flight {
-            return false;
-        }
-        let announced = reading.redo.take();
-        let range = match &announced {
-            Some(intent) => reading.mark.cut_at(intent.end),
-            None => reading.mark.cut(),
-        };
-        let open = reading.open.take();
-        let Some(range) = range else { return false };
-        let (content, letters) = open.map_or((None, Vec::new()), |open| (open.group, open.letters));
-        let mut share = shared.context.deps.memory.share();
-        share.set(content.as_ref().map_or(0, |group| group.memory()));
-        reading.account();
-        let cancel = Cancel::default();
-        reading.flush = Some(cancel.clone());
-        let part = part.clone();
-        let job = Job { part: part.clone(), epoch, range, reason, letters, announced, cancel, share };
-        self.running.push(Box::pin(async move {
-            let flushed = flush(&shared, job, content).await;
-            Event::Flushed { part, epoch, flushed }
-        }));
-        true
     }
 }
 
