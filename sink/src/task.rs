@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
     task::Poll,
@@ -337,8 +337,8 @@ enum CommitEnd {
     GaveUp,
 }
 
-/// Commits one position: L-side of S3 and S5, and nothing else in this program commits. An unknown outcome is sent
-/// again unchanged; a call that was made is always waited for.
+/// Commits one position: an intent (S3), or that a batch is done (S5). Nothing else in this program commits. If it is
+/// not known what became of it, the same is sent again; a call that was made is always waited for.
 async fn commit(
     shared: &Shared,
     part: &TopicPartition,
@@ -352,13 +352,7 @@ async fn commit(
     let mut failing = None;
     loop {
         crash_point!("commit.before");
-        let mut call = shared.committer.commit(part, epoch, &committed);
-        let first = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
-        crash_point!("commit.sent");
-        let result = match first {
-            Poll::Ready(result) => result,
-            Poll::Pending => call.await,
-        };
+        let result = answer(shared.committer.commit(part, epoch, &committed)).await;
         crash_point!("commit.done");
         let why = match result {
             Ok(()) => return Ok(()),
@@ -371,5 +365,15 @@ async fn commit(
             () = cancel.hard.cancelled() => return Err(CommitEnd::GaveUp),
             () = tokio::time::sleep(backoff.next(None)) => {}
         }
+    }
+}
+
+/// What the log answers to a commit. Its first poll, which sends it, stands apart: a crash can fall behind it.
+async fn answer<T>(mut call: impl Future<Output = T> + Unpin) -> T {
+    let first = futures_util::poll!(&mut call);
+    crash_point!("commit.sent");
+    match first {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => call.await,
     }
 }
