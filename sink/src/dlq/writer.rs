@@ -22,6 +22,7 @@ use crate::{
 const CHUNK_RECORDS: usize = 200;
 /// About so many bytes at once; one larger letter goes alone.
 const CHUNK_BYTES: usize = 4 << 20;
+
 /// A record that can't be written, and why.
 #[derive(Clone, Debug)]
 pub struct Rejected {
@@ -85,6 +86,7 @@ impl DlqWriter {
     ) -> Result<(), Trouble> {
         let mut open: Vec<&Rejected> = chunk.iter().collect();
         let mut limit = usize::MAX;
+        let mut made = false;
         let mut backoff = Backoff::default();
         while !open.is_empty() {
             let records =
@@ -100,7 +102,7 @@ impl DlqWriter {
                 Err(error) => Some(error),
             };
             let Some(error) = error else { continue };
-            if let Some(why) = self.recover(error, &mut limit).await? {
+            if let Some(why) = self.recover(error, &mut limit, &mut made).await? {
                 failed(&why);
                 let delay = backoff.next(None);
                 if backoff.failures() == 1 || backoff.failures().is_multiple_of(10) {
@@ -132,8 +134,14 @@ impl DlqWriter {
         last
     }
 
-    /// Mends what a failure was for, or tells what to wait for; the caller tries again.
-    async fn recover(&self, error: ProduceError, limit: &mut usize) -> Result<Option<String>, Trouble> {
+    /// Mends what a failure was for, or tells what to wait for; the caller tries again. `made`: the topic was made, or
+    /// found, before.
+    async fn recover(
+        &self,
+        error: ProduceError,
+        limit: &mut usize,
+        made: &mut bool,
+    ) -> Result<Option<String>, Trouble> {
         match error {
             ProduceError::TooLarge { max, .. } if max < *limit => {
                 *limit = max;
@@ -146,7 +154,11 @@ impl DlqWriter {
             }
             ProduceError::KeyRequired(name) => Ok(Some(topic::compaction_advice(&name))),
             ProduceError::UnknownTopic(name) => match topic::ensure(&*self.log, &name).await {
+                Ok(()) if *made => {
+                    Ok(Some(format!("the topic {name:?} exists, and the log says that it knows no such topic")))
+                }
                 Ok(()) => {
+                    *made = true;
                     // Until all of a cluster know it.
                     tokio::time::sleep(retry::FIRST).await;
                     Ok(None)

@@ -161,3 +161,24 @@ async fn a_slow_log_is_asked_one_question_at_a_time() {
     pass(600).await;
     assert_eq!(slow.most_waiting(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_topic_that_is_there_and_unknown_all_the_same_is_waited_for() {
+    let (log, mut world, store) = simulated(30).await;
+    let slow = Arc::new(SlowLog::over(log));
+    world.log = slow.clone();
+    world.topic("t", 1).await;
+    slow.forget(Some(DLQ));
+    world.send(vec![world.record("t", 0, Some("bad".into()))]).await;
+    let connector = world.start_on(FAST, &store);
+    for minute in 0..60 {
+        pass(60).await;
+        let status = connector.status();
+        let trouble = status.trouble.expect("it says what it waits for");
+        assert_eq!((status.state, trouble.code), (State::Running, "DLQ_DOWN"), "minute {minute}");
+        assert!(trouble.advice.contains("knows no such topic"), "{trouble:?}");
+    }
+    slow.forget(None);
+    world.settled("t").await;
+    assert_eq!(world.dead().await.len(), 1);
+}

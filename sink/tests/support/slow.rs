@@ -21,6 +21,7 @@ pub struct SlowLog {
     after: Mutex<Duration>,
     waiting: AtomicUsize,
     most: AtomicUsize,
+    unknown: Mutex<Option<Arc<str>>>,
     group: Arc<Group>,
 }
 
@@ -40,12 +41,18 @@ impl SlowLog {
             after: Mutex::default(),
             waiting: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            unknown: Mutex::default(),
             group: Arc::default(),
         }
     }
 
     pub fn answer_after(&self, time: Duration) {
         *self.after.lock().unwrap() = time;
+    }
+
+    /// Knows nothing of this topic when records come for it, though it lists it.
+    pub fn forget(&self, topic: Option<&str>) {
+        *self.unknown.lock().unwrap() = topic.map(Into::into);
     }
 
     /// The consumer's next poll tells that it has ended.
@@ -111,7 +118,11 @@ impl Log for SlowLog {
         self.log.read(p, from, n, bytes).await
     }
     fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError> {
-        self.log.produce(records)
+        let unknown = self.unknown.lock().unwrap().clone();
+        match records.iter().find(|record| Some(&record.topic) == unknown.as_ref()) {
+            Some(record) => Err(ProduceError::UnknownTopic(record.topic.to_string())),
+            None => self.log.produce(records),
+        }
     }
     fn queue(&self) -> QueueUsage {
         self.log.queue()
