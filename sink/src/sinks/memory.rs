@@ -132,7 +132,9 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn metadata(&self, key: &str) -> Result<Option<Metadata>, SinkError> {
-        Ok(self.reachable()?.objects.get(key).map(|(_, metadata)| metadata.clone()))
+        let state = self.reachable()?;
+        let found = state.objects.get(key).map(|(_, metadata)| metadata.clone());
+        Ok(found.filter(|metadata| !metadata.is_empty()))
     }
 
     async fn tidy(&self, _: &str) {}

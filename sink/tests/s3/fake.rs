@@ -169,7 +169,11 @@ impl State {
             Headers::Obeyed if self.objects.contains_key(key) => {
                 Some(refusal(412, "PreconditionFailed", "At least one of the pre-conditions did not hold"))
             }
-            Headers::Refused(400) => Some(refusal(400, "InvalidArgument", "A header is not implemented")),
+            Headers::Refused(400) => Some(refusal(
+                400,
+                "InvalidArgument",
+                "A header you provided implies functionality that is not implemented",
+            )),
             Headers::Refused(status) => Some(refusal(status, "NotImplemented", "not implemented")),
             Headers::Obeyed | Headers::Ignored => None,
         }

@@ -12,6 +12,8 @@ use forebay_sink::{
     config::Conditional,
     sinks::{
         SinkError,
+        dir::DirStore,
+        memory::MemoryStore,
         s3::S3Store,
         store::{Content, Metadata, ObjectStore, Put},
     },
@@ -70,10 +72,26 @@ async fn an_object_is_created_once_with_its_metadata() {
 }
 
 #[tokio::test]
-async fn one_that_is_not_ours_has_no_metadata() {
+async fn every_store_tells_alike_what_is_there() {
+    const OTHER: &str = "t/other";
     let fake = Fake::start().await;
-    fake.plant(&format!("raw/{KEY}"), Metadata::new());
-    assert_eq!(put(&fake.store("{}", AUTO), &small()).await.unwrap(), Put::Exists(None));
+    fake.plant(&format!("raw/{OTHER}"), Metadata::new());
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("t")).unwrap();
+    std::fs::write(dir.path().join(OTHER), "theirs").unwrap();
+    let memory = MemoryStore::default();
+    memory.plant(OTHER, "theirs".into(), Metadata::new());
+    let directory = DirStore::new(dir.path().to_owned(), "", "c");
+    let stores: [&dyn ObjectStore; 3] = [&fake.store("{}", AUTO), &directory, &memory];
+    for store in stores {
+        let name = store.describe();
+        assert_eq!(store.metadata(KEY).await.unwrap(), None, "{name}: nothing");
+        assert_eq!(store.metadata(OTHER).await.unwrap(), None, "{name}: someone else's");
+        assert_eq!(store.put_if_absent(OTHER, &small(), &kept()).await.unwrap(), Put::Exists(None), "{name}");
+        assert_eq!(store.put_if_absent(KEY, &small(), &kept()).await.unwrap(), Put::Created, "{name}");
+        assert_eq!(store.metadata(KEY).await.unwrap(), Some(kept()), "{name}: ours");
+        assert_eq!(store.put_if_absent(KEY, &small(), &kept()).await.unwrap(), Put::Exists(Some(kept())), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -179,15 +197,51 @@ async fn a_service_that_does_not_know_the_header_is_looked_at_before_each_write(
 }
 
 #[tokio::test]
-async fn one_that_stops_knowing_the_header_is_put_to_plainly() {
+async fn one_answer_takes_the_condition_from_no_later_write() {
     let fake = Fake::start().await;
     let store = fake.store("{}", AUTO);
-    fake.script([fault("put", 501, "NotImplemented")]);
-    assert_eq!(put(&store, &small()).await.unwrap(), Put::Created);
-    assert_eq!(fake.calls(), ["put*", "head", "put"]);
-    fake.script([fault("put", 501, "NotImplemented")]);
-    let other = store.put_if_absent("t/other", &small(), &ours()).await;
-    assert!(words(other).contains("s3.checksum"), "a plain put that is refused has another reason");
+    let refusals = [
+        (refusal(501, "NotImplemented", "not here"), true),
+        (refusal(400, "InvalidArgument", "If-None-Match is not known"), true),
+        (refusal(400, "InvalidRequest", "this is not supported"), false),
+    ];
+    for (n, (answer, is_about_it)) in refusals.into_iter().enumerate() {
+        let key = format!("t/{n}");
+        let put = async || store.put_if_absent(&key, &small(), &ours()).await;
+        fake.script([Fault { call: "put", answer: answer.clone(), applied: false }]);
+        if !is_about_it {
+            assert!(words(put().await).contains("not supported"));
+        }
+        assert_eq!(put().await.unwrap(), Put::Created);
+        assert_eq!(fake.calls(), ["put*", "put*"], "tried out again, and obeyed");
+        // Whatever else the service refuses, that is said, and tried again.
+        let other = format!("u/{n}");
+        fake.script((0..2).map(|_| Fault { call: "put", answer: answer.clone(), applied: false }));
+        let why = words(store.put_if_absent(&other, &small(), &ours()).await);
+        assert!(why.contains(&other) && !why.contains("another writer"), "{why}");
+        let _ = store.put_if_absent("u", &small(), &ours()).await;
+        assert!(fake.calls().iter().all(|call| call == "put*" || call == "head"));
+    }
+}
+
+#[tokio::test]
+async fn one_that_stops_knowing_the_header_is_put_to_plainly() {
+    for status in [501, 400] {
+        let fake = Fake::start().await;
+        let (store, strict) = (fake.store("{}", AUTO), fake.store("{}", Conditional::Require));
+        for (store, key) in [(&store, "t/0"), (&strict, "t/1")] {
+            assert_eq!(store.put_if_absent(key, &small(), &ours()).await.unwrap(), Put::Created);
+        }
+        fake.headers(Headers::Refused(status));
+        fake.calls();
+        assert_eq!(put(&store, &small()).await.unwrap(), Put::Created);
+        assert_eq!(fake.calls(), ["put*", "head", "put"]);
+        fake.script([fault("put", 501, "NotImplemented")]);
+        let other = store.put_if_absent("t/other", &small(), &ours()).await;
+        assert!(words(other).contains("s3.checksum"), "a plain put that is refused has another reason");
+        let refused = strict.put_if_absent("t/2", &small(), &ours()).await;
+        assert!(matches!(refused, Err(SinkError::Stop { code: "NO_CONDITIONAL_WRITES", .. })), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ const UNKNOWN: u8 = 0;
 const OBEYED: u8 = 1;
 const NOT_OBEYED: u8 = 2;
 
-/// What was found out, kept as long as the process runs.
+/// What was found out by trying, kept until the store contradicts it.
 #[derive(Debug, Default)]
 pub struct Condition {
     found: AtomicU8,
@@ -45,9 +45,10 @@ impl Condition {
         Ok(self.found.load(Ordering::Acquire) == OBEYED)
     }
 
-    /// The store has refused a conditional write as unknown to it.
-    pub fn refused(&self, service: &Service) -> Result<(), SinkError> {
-        self.settle(service, false)
+    /// The store, which obeyed, has refused a conditional write as unknown to it: the next use tries it out again. One
+    /// answer alone, of a gateway in between or about something else, takes the protection from no later write.
+    pub fn refused(&self) {
+        let _ = self.found.compare_exchange(OBEYED, UNKNOWN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     fn settle(&self, service: &Service, obeyed: bool) -> Result<(), SinkError> {

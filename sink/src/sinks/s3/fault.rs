@@ -100,9 +100,10 @@ pub fn classify(reply: &Reply) -> Class {
     }
 }
 
+/// Whether it is about the header of a conditional write; the last words are S3's own for any header it does not know.
 fn refuses_condition(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["not implemented", "if-none-match", "not supported"].iter().any(|words| message.contains(words))
+    ["if-none-match", "conditional", "a header you provided implies"].iter().any(|words| message.contains(words))
 }
 
 /// The client names these in words only.
@@ -201,6 +202,9 @@ fn advice(class: Class, settings: &S3Settings, reply: &Reply, service: &str) -> 
             settings.timeout.as_millis()
         ),
         Class::Broken | Class::Unreachable => format!("{service} did not answer: see that it runs and can be reached"),
+        Class::Other if reply.message.to_ascii_lowercase().contains("checksum") => {
+            format!("{service} does not take the checksum; s3.checksum: when_required may help")
+        }
         Class::Unsupported => {
             format!("{service} does not implement what was asked for; s3.checksum: when_required may help")
         }
@@ -271,7 +275,11 @@ mod tests {
             (Some(404), "SomethingElse", "", Class::Other),
             (Some(501), "", "", Class::Unsupported),
             (Some(400), "InvalidArgument", "If-None-Match is not allowed", Class::Unsupported),
+            (Some(400), "", "Conditional writes are not supported", Class::Unsupported),
+            (Some(400), "", "A header you provided implies functionality that is not implemented", Class::Unsupported),
             (Some(400), "InvalidArgument", "the key is odd", Class::Other),
+            (Some(400), "InvalidArgument", "this checksum is not supported", Class::Other),
+            (Some(400), "InvalidRequest", "this storage class is not implemented", Class::Other),
             (Some(400), "ExpiredToken", "", Class::Expired),
             (Some(403), "", "", Class::NoRight),
             (Some(503), "", "", Class::Throttled),

@@ -69,6 +69,8 @@ enum Round {
     Exists(Metadata),
     /// Another writer was in the way.
     Again,
+    /// The conditional write was refused as unknown to the store.
+    Refused(Failed),
 }
 
 impl S3Store {
@@ -108,11 +110,18 @@ impl Inner {
 
     async fn put(&self, key: &str, content: &Content, metadata: &Metadata) -> Result<Put, SinkError> {
         let mut backoff = Backoff::default();
+        let mut refused = false;
         for _ in 0..ROUNDS {
             match self.round(key, content, metadata).await? {
                 Round::Created => return Ok(Put::Created),
                 Round::Exists(found) => return Ok(Put::Exists((!found.is_empty()).then_some(found))),
                 Round::Again => tokio::time::sleep(backoff.next(None)).await,
+                // It was tried out in between, and obeyed: there is another reason.
+                Round::Refused(failed) if refused => return Err(self.error(failed)),
+                Round::Refused(_) => {
+                    refused = true;
+                    self.condition.refused();
+                }
             }
         }
         Err(SinkError::retry(format!("writing s3://{}/{key}: another writer is in the way", self.settings().bucket)))
@@ -136,10 +145,7 @@ impl Inner {
         match failed.class() {
             Some(Class::Taken | Class::UploadGone) => Ok(self.head(key).await?.map_or(Round::Again, Round::Exists)),
             Some(Class::Conflict) => Ok(Round::Again),
-            Some(Class::Unsupported) if create_only => {
-                self.condition.refused(&self.service)?;
-                Ok(Round::Again)
-            }
+            Some(Class::Unsupported) if create_only => Ok(Round::Refused(failed)),
             // A service that refuses before it has read the whole body may close the connection over its answer.
             Some(Class::Broken) => match self.service.head(key).await {
                 Ok(Some(found)) => Ok(Round::Exists(found)),
@@ -216,7 +222,8 @@ impl ObjectStore for S3Store {
     }
 
     async fn metadata(&self, key: &str) -> Result<Option<Metadata>, SinkError> {
-        self.0.head(&format!("{}{key}", self.0.base)).await
+        let found = self.0.head(&format!("{}{key}", self.0.base)).await?;
+        Ok(found.filter(|metadata| !metadata.is_empty()))
     }
 
     async fn tidy(&self, prefix: &str) {
