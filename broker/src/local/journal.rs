@@ -25,6 +25,10 @@ const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: &[u8] = b"FJL\x03";
+/// A write without its items.
+const FRAME_BYTES: usize = 1 + 4 + 8 + 1 + 8 + TRAILER.len();
+/// Numbers that the database may take between two writes without writing to the journal.
+const UPKEEP_NUMBERS: u64 = 1_000;
 
 /// Checks every journal of a database directory, and cuts a torn end off the last.
 pub(super) fn repair(dir: &Path) -> Result<(), LogError> {
@@ -87,8 +91,11 @@ enum End {
 
 fn check(bytes: &[u8]) -> End {
     let (mut at, mut last) = (0, None);
+    // The last write but one, by its number and its end: the number of the last may be what is broken.
+    let mut sure = None;
     // The checksum leaves the number of a write out; but numbers only grow.
     while let Some(write) = whole_write(bytes.get(at..).unwrap_or_default()).filter(|write| Some(write.seqno) > last) {
+        sure = last.map(|last| (last, at));
         at += write.length;
         last = Some(write.seqno);
     }
@@ -98,9 +105,20 @@ fn check(bytes: &[u8]) -> End {
         return End::Clean;
     }
     let rest = rest.get(..used).unwrap_or_default();
-    // A torn write is not whole; anything whole here was written after what is broken.
-    let later = (0..rest.len()).any(|from| whole_write(rest.get(from..).unwrap_or_default()).is_some());
+    // A torn write is not whole; anything whole here was written after what is broken, unless a record's own bytes were
+    // made to look so.
+    let later = (0..rest.len()).any(|from| {
+        let write = whole_write(rest.get(from..).unwrap_or_default());
+        write.is_some_and(|write| sure.is_none_or(|(sure, end)| could_follow(sure, write.seqno, at + from - end)))
+    });
     if later { End::Damaged { at } } else { End::Torn { at } }
+}
+
+/// Whether a write of this number can stand so many bytes behind the one of number `sure`: each write in between takes
+/// one number and its bytes, and the database's own upkeep takes a few.
+fn could_follow(sure: u64, seqno: u64, bytes_between: usize) -> bool {
+    let most = (bytes_between / FRAME_BYTES) as u64 + UPKEEP_NUMBERS;
+    seqno > sure && seqno - sure <= most
 }
 
 fn trailing_zeros(bytes: &[u8]) -> usize {
@@ -265,6 +283,75 @@ mod tests {
             }
         }
         assert_eq!(records_with(&settings, &journal, &whole).await.unwrap(), 30, "nothing was changed by refusing");
+    }
+
+    /// A whole write of this number, as someone who knows the format can send one in a record.
+    fn forged(seqno: u64) -> Vec<u8> {
+        let mut items = vec![ITEM, 0, 0];
+        items.extend([0; 8]);
+        items.extend(1u16.to_le_bytes());
+        items.extend([1u32.to_le_bytes(), 1u32.to_le_bytes()].concat());
+        items.extend(b"kv");
+        let mut write = vec![START];
+        write.extend(1u32.to_le_bytes());
+        write.extend(seqno.to_le_bytes());
+        write.extend(&items);
+        write.push(END);
+        write.extend(xxh3_64(&items).to_le_bytes());
+        write.extend(TRAILER);
+        assert_eq!(whole_write(&write).map(|write| write.seqno), Some(seqno));
+        write
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_write_forged_inside_a_records_value_makes_a_torn_end_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let (journal, ends) = ten_groups(&settings).await;
+        let whole = fs::read(&journal).unwrap()[..ends[10]].to_vec();
+        let log = LocalLog::open(settings.clone()).unwrap();
+        // An Avro value with bytes in it: a frame of five bytes, a length, then whatever a client likes.
+        let mut value = vec![0, 0, 0, 0, 1, 200, 2];
+        for seqno in [0, 1, 1 << 20, u64::MAX] {
+            value.extend(forged(seqno));
+        }
+        value.extend([b'x'; 100]);
+        let record = NewRecord {
+            topic: "t".into(),
+            partition: None,
+            key: None,
+            value: Some(value.into()),
+            headers: Default::default(),
+            timestamp_ms: None,
+        };
+        log.produce(vec![record]).unwrap().await.remove(0).unwrap();
+        log.close().await.unwrap();
+        drop(log);
+        let bytes = fs::read(&journal).unwrap();
+        let at = bytes.windows(100).position(|window| window == [b'x'; 100]).unwrap();
+        assert_eq!(bytes[..whole.len()], whole);
+        // Killed inside that write, behind what was forged.
+        assert_eq!(check(&bytes[..at + 50]), End::Torn { at: whole.len() });
+        assert_eq!(records_with(&settings, &journal, &bytes[..at + 50]).await.unwrap(), 30);
+    }
+
+    #[test]
+    fn numbers_of_later_writes_are_bounded_by_the_bytes_between() {
+        let megabyte = 1 << 20;
+        let cases = [
+            (7, 8, 1, true),
+            (7, 1_007, 0, true),
+            (7, 1_008, 0, false),
+            (7, 7, megabyte, false),
+            (7, 0, megabyte, false),
+            (7, 40_000, megabyte, true),
+            (7, 50_000, megabyte, false),
+            (7, u64::MAX, megabyte, false),
+            (u64::MAX, 0, megabyte, false),
+        ];
+        for (sure, seqno, between, want) in cases {
+            assert_eq!(could_follow(sure, seqno, between), want, "{seqno} behind {sure}, {between} bytes");
+        }
     }
 
     #[test]
