@@ -10,14 +10,20 @@ use std::{
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Sleep};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
 
 use crate::conn::Conn;
 
-/// How long a closing connection reads on, so that the client gets the answer before the reset (fixed).
-const LINGER: Duration = Duration::from_secs(1);
-/// How many bytes it reads on (fixed).
-const LINGER_BYTES: usize = 1 << 20;
+/// How long a closing connection waits for more of what the client sends, so that it gets the answer before the reset
+/// (fixed).
+const LINGER_PAUSE: Duration = Duration::from_secs(1);
+/// How long it reads on at most (fixed). It counts as a connection meanwhile, and keeps nothing of what it reads.
+const LINGER: Duration = Duration::from_secs(10);
+/// How many bytes it reads on at most (fixed): many clients send a body whole before they read any answer.
+const LINGER_BYTES: usize = 64 << 20;
 
 /// A socket that keeps its connection's clock, and lingers when it closes.
 #[derive(Debug)]
@@ -29,6 +35,9 @@ pub(crate) struct Io {
 
 #[derive(Debug)]
 struct Linger {
+    /// When to read on no longer.
+    end: Instant,
+    /// The end of the pause, no later than that.
     until: Pin<Box<Sleep>>,
     bytes_left: usize,
 }
@@ -82,16 +91,17 @@ impl Write for Io {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
-            let until = Box::pin(tokio::time::sleep(LINGER));
-            self.linger = Some(Linger { until, bytes_left: LINGER_BYTES });
+            let until = Box::pin(tokio::time::sleep(LINGER_PAUSE));
+            self.linger = Some(Linger { end: Instant::now() + LINGER, until, bytes_left: LINGER_BYTES });
         }
         let Self { tcp, linger: Some(linger), .. } = &mut *self else { return Poll::Ready(Ok(())) };
         let mut scratch = [0; 8 << 10];
-        while linger.bytes_left > 0 {
+        while linger.bytes_left > 0 && Instant::now() < linger.end {
             let mut buf = ReadBuf::new(&mut scratch);
             match Pin::new(&mut *tcp).poll_read(cx, buf.unfilled()) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                     linger.bytes_left = linger.bytes_left.saturating_sub(buf.filled().len());
+                    linger.until.as_mut().reset(linger.end.min(Instant::now() + LINGER_PAUSE));
                 }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => {

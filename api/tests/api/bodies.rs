@@ -20,6 +20,26 @@ fn zstd(text: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_a_body_whole_before_it_reads_learns_that_it_is_too_large() {
+    let service = Service::start().await;
+    for bytes in [(10 << 20) + (1 << 19), 50 << 20] {
+        let mut socket = service.connect().await;
+        let head = format!(
+            "POST {VALIDATE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let piece = vec![b' '; 1 << 20];
+        for at in (0..bytes).step_by(piece.len()) {
+            let piece = &piece[..piece.len().min(bytes - at)];
+            socket.write_all(piece).await.unwrap_or_else(|error| panic!("{error} after {at} of {bytes} bytes"));
+        }
+        let answer = read_to_end(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body_too_large"), "{bytes}: {answer}");
+    }
+    service.assert_alive().await;
+}
+
+#[tokio::test]
 async fn wire_limit_by_content_length_and_in_chunks() {
     let service = Service::start_with(|s| s.settings.limits.body_bytes = 1_000).await;
     for (bytes, status) in [(999, 200), (1_000, 200), (1_001, 413)] {
