@@ -217,7 +217,7 @@ pub(crate) fn registry_problem(error: RegistryError) -> Problem {
         RegistryError::Incompatible { subject, version, level, differences } => {
             let items =
                 differences.into_iter().map(|msg| ErrorItem::about("body", "schema", "schema_incompatible", msg));
-            let detail = format!("The schema is not {level:?} compatible with version {version} of {subject:?}.");
+            let detail = format!("The schema is not {level} compatible with version {version} of {subject:?}.");
             Problem::new(Code::SchemaIncompatible, detail).with(items.collect())
         }
         error => {

@@ -50,25 +50,58 @@ pub(crate) fn accept(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'
         return Ok(first);
     }
     let ranges: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let taken = |offer: &str| closest(&ranges, offer).filter(|range| range.taken);
     // A type named in full wins over one that only a wildcard takes.
-    let exact = offered.iter().find(|offer| ranges.iter().any(|range| takes(range, offer, true)));
-    let any = offered.iter().find(|offer| ranges.iter().any(|range| takes(range, offer, false)));
+    let exact = offered.iter().find(|offer| taken(offer).is_some_and(|range| range.closeness == Closeness::Named));
+    let any = offered.iter().find(|offer| taken(offer).is_some());
     exact.or(any).copied().ok_or_else(|| {
         Problem::new(Code::NotAcceptable, format!("This route offers {}; Accept takes none of it.", offered.join(", ")))
     })
 }
 
-/// Whether a media range (with a weight above zero) covers a type.
-fn takes(range: &str, offer: &str, exactly: bool) -> bool {
+/// How closely a media range describes a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Closeness {
+    /// `*/*`.
+    Any,
+    /// `application/*`.
+    Group,
+    /// The type itself.
+    Named,
+}
+
+/// A media range that covers a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Range {
+    closeness: Closeness,
+    /// Its weight is above zero.
+    taken: bool,
+}
+
+/// The range that decides on a type: the closest, whatever others say (RFC 9110, 12.5.1).
+fn closest(ranges: &[&str], offer: &str) -> Option<Range> {
+    ranges.iter().filter_map(|range| covering(range, offer)).max()
+}
+
+fn covering(range: &str, offer: &str) -> Option<Range> {
     let mut parts = range.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    let refused = parts.any(|p| {
-        p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")).is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
-    });
+    let is_zero = |(name, q): (&str, &str)| {
+        name.trim().eq_ignore_ascii_case("q") && q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0)
+    };
+    let taken = !parts.filter_map(|part| part.split_once('=')).any(is_zero);
     let offer = offer.split(';').next().unwrap_or_default();
     let group = offer.split('/').next().unwrap_or_default();
-    let wild = essence == "*/*" || essence.strip_suffix("/*").is_some_and(|g| g.eq_ignore_ascii_case(group));
-    !refused && (essence.eq_ignore_ascii_case(offer) || (wild && !exactly))
+    let closeness = if essence.eq_ignore_ascii_case(offer) {
+        Closeness::Named
+    } else if essence.strip_suffix("/*").is_some_and(|named| named.eq_ignore_ascii_case(group)) {
+        Closeness::Group
+    } else if essence == "*/*" {
+        Closeness::Any
+    } else {
+        return None;
+    };
+    Some(Range { closeness, taken })
 }
 
 #[cfg(test)]
@@ -127,6 +160,10 @@ mod tests {
             (&["text/html, application/json"], &[JSON], Some(JSON)),
             (&["text/html", "application/json"], &[JSON], Some(JSON)),
             (&["application/json;q=0"], &[JSON], None),
+            (&["application/json;q=0, */*"], &[JSON], None),
+            (&["*/*", "application/json; Q=0.000"], &[TEXT, JSON], Some(TEXT)),
+            (&["application/*;q=0, application/json"], &[JSON], Some(JSON)),
+            (&["text/*, */*;q=0"], &[JSON, TEXT], Some(TEXT)),
             (&["text/html"], &[JSON], None),
             (&["application/json"], &[TEXT, JSON], Some(JSON)),
             (&["application/json, */*;q=0.1"], &[TEXT, JSON], Some(JSON)),

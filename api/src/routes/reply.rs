@@ -2,7 +2,11 @@
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, Path},
+    extract::{
+        FromRequestParts, Path,
+        path::{ErrorKind, FailedToDeserializePathParams},
+        rejection::PathRejection,
+    },
     response::Response,
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
@@ -39,8 +43,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Param {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<String>::from_request_parts(parts, state).await {
             Ok(Path(text)) => Ok(Self(text)),
-            Err(_) => Err(bad_path("parameter", "is not UTF-8 once its percent signs are decoded")),
+            Err(rejection) => Err(bad_path(&culprit(rejection), "is not UTF-8 once its percent signs are decoded")),
         }
+    }
+}
+
+/// The name of the parameter that can't be decoded.
+fn culprit(rejection: PathRejection) -> String {
+    let kind = match rejection {
+        PathRejection::FailedToDeserializePathParams(why) => Some(FailedToDeserializePathParams::into_kind(why)),
+        _ => None,
+    };
+    match kind {
+        Some(ErrorKind::InvalidUtf8InPathParam { key }) => key,
+        _ => "parameter".to_owned(),
     }
 }
 
@@ -62,7 +78,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Topic {
 }
 
 /// 422 for a path parameter.
-pub(super) fn bad_path(name: &'static str, msg: &str) -> Problem {
+pub(super) fn bad_path(name: &str, msg: &str) -> Problem {
     Problem::new(Code::RequestValidationFailed, format!("The path's {name} can't be used: {msg}."))
         .with(vec![ErrorItem::about("path", name, "string_pattern_mismatch", msg)])
 }

@@ -44,6 +44,9 @@ async fn unknown_parameters_are_refused_with_the_nearest() {
             "{path}"
         );
     }
+    let body =
+        service.post("/api/v1/events/%ff", event("e").to_string()).await.problem(422, "request_validation_failed");
+    assert_eq!(body["errors"][0]["loc"], json!(["path", "topic"]));
     let near = service.post("/api/v1/events/t?on_invlid=dlq", event("e").to_string()).await;
     assert!(near.text.contains("did you mean on_invalid?"), "{}", near.text);
 }
