@@ -85,7 +85,7 @@ refusals! {
     OfOrder: ASKED, &[NotFound, ConnectorElsewhere];
     /// Of events on their way in and back.
     OfPublish: ASKED, SENT, CHECKED, &[DeliveryUnknown];
-    OfBatch: ASKED, SENT, CHECKED, &[EmptyBatch, BatchTooLong, DeliveryUnknown];
+    OfBatch: ASKED, SENT, CHECKED, &[EmptyBatch, BatchTooLong, BatchRefused, DeliveryUnknown];
     OfDryRun: ASKED, SENT, CHECKED;
     OfLatest: ASKED, &[UnknownTopic, QueueFull, LogUnavailable, RegistryUnavailable];
 }
@@ -137,7 +137,8 @@ fn response(codes: &[Code]) -> Response {
     let schema = AllOfBuilder::new().item(Ref::from_schema_name(super::Document::name())).item(code);
     let content = ContentBuilder::new().schema(Some(Schema::AllOf(schema.build()))).build();
     let mut response = ResponseBuilder::new().description(lines.join("\n")).content(PROBLEM_JSON, content);
-    if codes.iter().any(|code| code.info().retry_after_s.is_some()) {
+    // Of a batch refused as a whole, the events that are fine can be sent again.
+    if codes.iter().any(|code| code.info().retry_after_s.is_some()) || codes.contains(&BatchRefused) {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
         let header =
             HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds after which to send it again."));

@@ -66,7 +66,7 @@ pub enum Code {
     KeyInvalid,
     /// The schema id belongs to another subject.
     SchemaMismatch,
-    /// Another event of an atomic batch was refused.
+    /// Events of an atomic batch were refused, and so the batch; in a result: the event itself is fine.
     BatchRefused,
     /// No room for the request now.
     QueueFull,
@@ -116,6 +116,12 @@ impl Code {
     /// Everything about a code.
     pub const fn info(self) -> Info {
         TABLE[self as usize].1
+    }
+
+    /// Whether an event that was refused with this code can be stored when it is sent again. As for a request; but what
+    /// was refused for the events beside it is fine itself.
+    pub fn event_retryable(self) -> bool {
+        self == Self::BatchRefused || self.info().retryable
     }
 
     /// The code of a name.

@@ -122,12 +122,11 @@ impl Problem {
 /// The short form inside a batch's results.
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let info = self.code.info();
         let places = !self.errors.is_empty();
         let short = Short {
             code: self.code,
-            status: info.status,
-            retryable: info.retryable,
+            status: self.status(),
+            retryable: self.code.event_retryable(),
             detail: (!places).then_some(&self.detail),
             errors: places.then_some(&self.errors),
         };
@@ -140,9 +139,9 @@ impl Serialize for Problem {
 #[schema(as = ResultError)]
 pub(crate) struct Short<'a> {
     code: Code,
-    /// The HTTP status that the event would have had alone.
+    /// The HTTP status that the event would have had alone; of one refused with its batch, the batch's.
     status: u16,
-    /// Whether sending the same again can help.
+    /// Whether sending this event again can help.
     retryable: bool,
     /// One sentence on this case; absent where `errors` says it.
     #[serde(skip_serializing_if = "Option::is_none")]

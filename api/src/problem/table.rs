@@ -202,8 +202,8 @@ pub(super) const TABLE: [(Code, Info); 35] = [
         Code::BatchRefused,
         "batch_refused",
         422,
-        "Another event of the batch was refused",
-        "Under atomic=validate nothing was stored: mend the invalid events and send the batch again.",
+        "The batch was refused for some of its events",
+        "Under atomic=validate nothing was stored: mend or leave out the events that are invalid, and send the others again.",
     ),
     later(
         Code::QueueFull,

@@ -193,8 +193,10 @@ impl<'a> Checked<'a> {
         let (topic, form) = (self.topic, self.form);
         let result = |(index, item)| match item {
             CheckedItem::Fit { event_id, .. } => {
-                let problem =
-                    Problem::new(Code::BatchRefused, "Another event of the batch was refused; nothing was stored.");
+                let problem = Problem::new(
+                    Code::BatchRefused,
+                    "This event is fine; others of its batch were refused, and nothing was stored.",
+                );
                 EventResult { event_id: Some(event_id), fate: Fate::Failed(problem) }
             }
             CheckedItem::Unfit { event_id, why, .. } => {

@@ -54,6 +54,14 @@ pub(crate) struct EventResult<'a> {
     pub fate: Fate,
 }
 
+/// What became of a request's events.
+pub(crate) struct Published<'a> {
+    /// One an event, in the order of the input.
+    pub results: Vec<EventResult<'a>>,
+    /// [`PublishOptions::atomic`], and an event was unfit: nothing was produced.
+    pub refused: bool,
+}
+
 /// Where an event is now.
 #[derive(Debug)]
 pub(crate) enum Fate {
@@ -72,8 +80,7 @@ impl Fate {
             Self::DeadLettered { .. } => Outcome::DeadLettered,
             Self::Failed(problem) => match problem.code {
                 Code::DeliveryUnknown => Outcome::Unknown,
-                Code::BatchRefused => Outcome::Retry,
-                code if code.info().retryable => Outcome::Retry,
+                code if code.event_retryable() => Outcome::Retry,
                 _ => Outcome::Invalid,
             },
         }
@@ -117,7 +124,7 @@ impl Publisher {
         &self,
         request: &Publish<'a>,
         options: &PublishOptions,
-    ) -> Result<Vec<EventResult<'a>>, Problem> {
+    ) -> Result<Published<'a>, Problem> {
         let mut checked = self.check(request).await?;
         let refused = options.atomic && checked.items.iter().any(CheckedItem::is_unfit);
         if !refused && checked.wants_the_imagined() {
@@ -133,6 +140,6 @@ impl Publisher {
             let n = results.iter().filter(|result| result.fate.outcome() == outcome).count();
             topic.metrics.events(outcome, n);
         }
-        Ok(results)
+        Ok(Published { results, refused })
     }
 }

@@ -19,14 +19,15 @@ use crate::{
     metrics::Outcome,
     negotiate::JSON,
     problem::{Code, ErrorItem, Problem, Short, answers::OfBatch},
-    publish::{EventResult, Fate, Publish, PublishOptions},
+    publish::{EventResult, Fate, Publish, PublishOptions, Published},
     state::App,
 };
 
 /// Publish many events
 ///
-/// Each event stands alone and has its own result, in the order of the input; `atomic=validate` stores none if one is
-/// invalid. If all fail for the same reason, the status is that reason's, and the problem holds the results too.
+/// Each event stands alone and has its own result, in the order of the input. If all fail for the same reason, the status
+/// is that reason's, and the problem holds the results too. `atomic=validate` stores none if one is invalid: 422
+/// `batch_refused`, in whose results the events that are fine have the status `retry`.
 #[utoipa::path(
     post, path = "/api/v1/events/{topic}/batch", operation_id = "publishBatch", tag = "events",
     params(
@@ -55,7 +56,7 @@ pub(super) async fn publish(
         let atomic = query.word("atomic", &[("validate", Atomic::Validate)]).is_some();
         PublishOptions { atomic, ..PublishQuery::take(query).options(app.settings.timeout) }
     })?;
-    if events::event_key(&parts).is_some() {
+    if events::event_key(&parts)?.is_some() {
         let msg = "is for single events; in a batch each event's key comes from the event";
         return Err(Problem::new(Code::RequestValidationFailed, format!("Event-Key {msg}."))
             .with(vec![ErrorItem::about("header", "event-key", "extra_forbidden", msg)]));
@@ -70,8 +71,8 @@ pub(super) async fn publish(
         schema_id: options.schema_id,
         context: request::context(&parts)?,
     };
-    let results = app.publisher.publish(&publish, &options).await?;
-    Ok(answer(&results, options.atomic))
+    let published = app.publisher.publish(&publish, &options).await?;
+    Ok(answer(&published))
 }
 
 /// `atomic`.
@@ -91,40 +92,38 @@ enum Verdict {
     Problem(Code),
 }
 
-/// All stored: 200, or 202 if dead letters are among them. All failed with one code: that code. Anything else: 207. A
-/// batch refused as a whole: the code of its refused events, if it is one, else `schema_validation_failed`.
-fn verdict(fates: &[&Fate], atomic: bool) -> Verdict {
-    let codes: Vec<Code> = fates
-        .iter()
-        .filter_map(|fate| if let Fate::Failed(problem) = fate { Some(problem.code) } else { None })
-        .collect();
-    let mut own = codes.iter().copied().filter(|code| *code != Code::BatchRefused);
-    let first = own.next();
-    let same = own.all(|code| Some(code) == first);
-    match first {
+/// All stored: 200, or 202 if dead letters are among them. All failed with one code: that code. A batch refused as a
+/// whole: `batch_refused`. Anything else: 207.
+fn verdict(fates: &[&Fate], refused: bool) -> Verdict {
+    let code = |fate: &&Fate| if let Fate::Failed(problem) = fate { Some(problem.code) } else { None };
+    let codes: Vec<Code> = fates.iter().filter_map(code).collect();
+    match codes.first() {
         None if fates.iter().all(|fate| matches!(fate, Fate::Accepted { .. })) => Verdict::Results(200),
         None => Verdict::Results(202),
-        Some(_) if atomic && codes.contains(&Code::BatchRefused) && !same => {
-            Verdict::Problem(Code::SchemaValidationFailed)
-        }
-        Some(code) if same && codes.len() == fates.len() => Verdict::Problem(code),
+        Some(first) if codes.len() == fates.len() && codes.iter().all(|code| code == first) => Verdict::Problem(*first),
+        Some(_) if refused => Verdict::Problem(Code::BatchRefused),
         Some(_) => Verdict::Results(207),
     }
 }
 
-fn answer(results: &[EventResult<'_>], atomic: bool) -> Response {
+fn answer(Published { results, refused }: &Published<'_>) -> Response {
     let fates: Vec<&Fate> = results.iter().map(|result| &result.fate).collect();
     let members = members(results);
-    let mut response = match verdict(&fates, atomic) {
+    let mut response = match verdict(&fates, *refused) {
         Verdict::Results(status) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             reply::text_as(status, JSON, format!("{{{members}}}"))
         }
         Verdict::Problem(code) => {
-            let failed = fates.iter().filter(|fate| matches!(fate, Fate::Failed(p) if p.code == code)).count();
-            let detail = match failed == results.len() {
-                true => "Every event failed for the same reason: see results.".to_owned(),
-                false => format!("{failed} of {} events were refused, and so the batch: see results.", results.len()),
+            let detail = match code {
+                Code::BatchRefused => {
+                    let invalid = fates.iter().filter(|fate| fate.outcome() == Outcome::Invalid).count();
+                    let all = results.len();
+                    format!(
+                        "{invalid} of {all} events were refused, and so the batch; nothing was stored: see results."
+                    )
+                }
+                _ => "Every event failed for the same reason: see results.".to_owned(),
             };
             Problem::new(code, detail).refuse(None, Some(members))
         }
@@ -135,9 +134,12 @@ fn answer(results: &[EventResult<'_>], atomic: bool) -> Response {
     response
 }
 
-/// The longest wait that a result asks for.
+/// The longest wait that a result asks for; the shortest there is, if it only asks to be sent again.
 fn retry_after(fates: &[&Fate]) -> Option<u32> {
-    let after = |fate: &&Fate| if let Fate::Failed(problem) = fate { problem.code.info().retry_after_s } else { None };
+    let after = |fate: &&Fate| match fate {
+        Fate::Failed(problem) if problem.code.event_retryable() => Some(problem.code.info().retry_after_s.unwrap_or(1)),
+        _ => None,
+    };
     fates.iter().filter_map(after).max()
 }
 
@@ -229,26 +231,22 @@ mod tests {
 
     #[test]
     fn the_status_of_a_batch() {
-        use Code::{BatchRefused, KeyRequired, QueueFull, SchemaValidationFailed};
+        use Code::{BatchRefused, EventTooLarge, KeyRequired, QueueFull, SchemaValidationFailed};
         let accepted = || Fate::Accepted { partition: 0, offset: 1 };
         let lettered = || Fate::DeadLettered { partition: 0, offset: 1 };
-        for (fates, atomic, expected) in [
+        for (fates, refused, expected) in [
             (vec![accepted(), accepted()], false, Verdict::Results(200)),
             (vec![accepted(), lettered()], false, Verdict::Results(202)),
             (vec![accepted(), failed(QueueFull)], false, Verdict::Results(207)),
             (vec![lettered(), failed(QueueFull)], false, Verdict::Results(207)),
             (vec![failed(QueueFull), failed(QueueFull)], false, Verdict::Problem(QueueFull)),
             (vec![failed(QueueFull), failed(SchemaValidationFailed)], false, Verdict::Results(207)),
-            (vec![failed(BatchRefused), failed(KeyRequired)], true, Verdict::Problem(KeyRequired)),
+            (vec![failed(BatchRefused), failed(KeyRequired)], true, Verdict::Problem(BatchRefused)),
             (vec![failed(SchemaValidationFailed)], true, Verdict::Problem(SchemaValidationFailed)),
-            (
-                vec![failed(BatchRefused), failed(KeyRequired), failed(SchemaValidationFailed)],
-                true,
-                Verdict::Problem(SchemaValidationFailed),
-            ),
+            (vec![failed(KeyRequired), failed(EventTooLarge)], true, Verdict::Problem(BatchRefused)),
         ] {
             let refs: Vec<_> = fates.iter().collect();
-            assert_eq!(verdict(&refs, atomic), expected, "{fates:?}");
+            assert_eq!(verdict(&refs, refused), expected, "{fates:?}");
         }
     }
 

@@ -20,19 +20,21 @@ use super::{
 use crate::{
     config::TIMEOUT_MS,
     metrics::Outcome,
-    problem::{Problem, answers::OfPublish, of_log::delivery_unknown},
+    problem::{Code, ErrorItem, Problem, answers::OfPublish, of_log::delivery_unknown},
     publish::{EventResult, Fate, Publish, PublishOptions},
     query::Query,
     state::App,
 };
 
-/// Where an event is stored: exactly these four members.
+/// Where an event is stored: exactly these members.
 #[derive(Serialize, ToSchema)]
 pub(super) struct EventResponse<'a> {
     #[schema(schema_with = stored)]
     status: Outcome,
-    /// The event's own, or the one that was made for it.
-    event_id: &'a str,
+    /// The event's own, or the one that was made for it; absent from a dead letter if none could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    event_id: Option<&'a str>,
     /// Of the record, or of the dead letter.
     partition: i32,
     /// Of the record, or of the dead letter.
@@ -95,9 +97,20 @@ pub(super) fn schema_id(query: &mut Query) -> Option<u32> {
     query.number("schema_id", 1..=u64::from(u32::MAX)).and_then(|id| u32::try_from(id).ok())
 }
 
-/// `Event-Key`.
-pub(super) fn event_key(parts: &Parts) -> Option<&[u8]> {
-    parts.headers.get("event-key").map(|value| value.as_bytes())
+/// `Event-Key`, which may stand once.
+pub(super) fn event_key(parts: &Parts) -> Result<Option<&[u8]>, Problem> {
+    let mut values = parts.headers.get_all("event-key").iter();
+    let key = values.next().map(|value| value.as_bytes());
+    if values.next().is_none() {
+        return Ok(key);
+    }
+    let msg = "may stand once only";
+    Err(Problem::new(Code::RequestValidationFailed, format!("Event-Key {msg}.")).with(vec![ErrorItem::about(
+        "header",
+        "event-key",
+        "duplicate_key",
+        msg,
+    )]))
 }
 
 /// Publish one event
@@ -128,25 +141,26 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let options = request::check(&parts, PublishQuery::take)?.options(app.settings.timeout);
+    let event_key = event_key(&parts)?;
     app.check_queue()?;
     let text = request::text(&app, &parts, body).await?;
     let publish = Publish {
         topic: &topic,
         body: text.as_str(),
         batch: false,
-        event_key: event_key(&parts),
+        event_key,
         schema_id: options.schema_id,
         context: request::context(&parts)?,
     };
-    let results = app.publisher.publish(&publish, &options).await?;
-    match results.into_iter().next() {
+    let published = app.publisher.publish(&publish, &options).await?;
+    match published.results.into_iter().next() {
         Some(result) => answer(result),
         None => Err(delivery_unknown()),
     }
 }
 
 fn answer(result: EventResult<'_>) -> Result<Response, Problem> {
-    let event_id = result.event_id.as_deref().unwrap_or_default();
+    let event_id = result.event_id.as_deref();
     let (status, outcome, partition, offset) = match result.fate {
         Fate::Accepted { partition, offset } => (StatusCode::OK, Outcome::Accepted, partition, offset),
         Fate::DeadLettered { partition, offset } => (StatusCode::ACCEPTED, Outcome::DeadLettered, partition, offset),

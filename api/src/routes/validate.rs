@@ -49,12 +49,13 @@ pub(super) async fn validate(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let schema_id = request::check(&parts, events::schema_id)?;
+    let event_key = events::event_key(&parts)?;
     let text = request::text(&app, &parts, body).await?;
     let publish = Publish {
         topic: &topic,
         body: text.as_str(),
         batch: false,
-        event_key: events::event_key(&parts),
+        event_key,
         schema_id,
         context: request::context(&parts)?,
     };

@@ -147,13 +147,64 @@ async fn an_atomic_batch_is_produced_whole_or_not_at_all() {
     let mut broken = flight("b");
     broken["payload"]["status"] = json!(1);
     let path = "/api/v1/events/flights/batch?atomic=validate";
-    let body =
-        service.post(path, json!([flight("a"), broken]).to_string()).await.problem(422, "schema_validation_failed");
-    assert_eq!(body["results"][0]["error"]["code"], "batch_refused");
-    assert_eq!(body["results"][1]["status"], "invalid");
+    let keyed = json!({"event_id": "c", "timestamp": "yesterday", "event_type": "x", "payload": 1});
+    for (events, invalid) in [(json!([flight("a"), broken]), 1), (json!([flight("a"), broken, keyed]), 2)] {
+        let answer = service.post(path, events.to_string()).await;
+        let body = answer.problem(422, "batch_refused");
+        let (all, detail) = (events.as_array().unwrap().len(), body["detail"].as_str().unwrap());
+        assert!(detail.starts_with(&format!("{invalid} of {all} events were refused")), "{detail}");
+        assert_eq!((&body["summary"]["invalid"], &body["summary"]["retry"]), (&json!(invalid), &json!(1)));
+        assert_eq!(body["retryable"], false, "the batch as it is");
+        let fine = &body["results"][0];
+        assert_eq!((&fine["status"], &fine["error"]["code"]), (&json!("retry"), &json!("batch_refused")));
+        assert_eq!(fine["error"]["retryable"], true, "the event itself");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(body["results"][1]["status"], "invalid");
+    }
+    let answer = service.post(path, json!([broken]).to_string()).await;
+    answer.problem(422, "schema_validation_failed");
+    assert_eq!(answer.header("retry-after"), "", "there is nothing to send again");
     assert!(service.records("flights").await.is_empty());
     assert_eq!(service.post(path, json!([flight("a"), flight("b")]).to_string()).await.status, 200);
     assert_eq!(service.records("flights").await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_atomic_batch_refused_for_two_reasons_is_refused_as_one() {
+    let service = flights(json!({"flights": {"key": "/payload/carrier", "key_required": true}})).await;
+    let mut broken = flight("a");
+    broken["payload"]["status"] = json!(1);
+    let mut keyless = flight("b");
+    keyless["payload"]["carrier"] = json!("");
+    let path = "/api/v1/events/flights/batch?atomic=validate";
+    let answer = service.post(path, json!([broken, keyless]).to_string()).await;
+    let body = answer.problem(422, "batch_refused");
+    assert_eq!((&body["summary"]["invalid"], body["results"].as_array().unwrap().len()), (&json!(2), 2), "{body}");
+    assert_eq!(answer.header("retry-after"), "");
+}
+
+#[tokio::test]
+async fn a_dead_letter_without_an_id_has_none_alone_and_in_a_batch() {
+    let service = Service::start().await;
+    let one = service.post("/api/v1/events/t?on_invalid=dlq", "{}").await;
+    assert_eq!((one.status, one.json().get("event_id")), (202, None), "{}", one.text);
+    let batch = service.post("/api/v1/events/t/batch?on_invalid=dlq", "[{}]").await;
+    assert_eq!((batch.status, batch.json()["results"][0].get("event_id")), (202, None), "{}", batch.text);
+}
+
+#[tokio::test]
+async fn a_key_may_stand_once() {
+    let service = Service::start().await;
+    let headers = [("content-type", "application/json"), ("event-key", "a"), ("event-key", "b")];
+    for path in ["/api/v1/events/t", "/api/v1/events/t/validate"] {
+        let answer = service.send("POST", path, &headers, event("e").to_string()).await;
+        let body = answer.problem(422, "request_validation_failed");
+        assert_eq!(
+            (&body["errors"][0]["loc"], &body["errors"][0]["type"]),
+            (&json!(["header", "event-key"]), &json!("duplicate_key"))
+        );
+    }
+    assert!(service.records("t").await.is_empty());
 }
 
 #[tokio::test]
