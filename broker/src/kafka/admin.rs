@@ -1,5 +1,7 @@
 //! Topics, identities, offsets of groups: questions to the cluster, off the runtime's threads.
 
+mod set;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::{
@@ -273,34 +275,6 @@ impl Admin {
             }
         }
         self.until_partitions(name, partitions).await
-    }
-
-    /// Sets these settings and no others, and waits until they can be seen.
-    pub async fn set(&self, name: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
-        topic::check_name(name).map_err(|_| LogError::UnknownTopic(name.to_owned()))?;
-        let (topic, changes) = (name.to_owned(), config.clone());
-        self.blocking(move |admin| {
-            native::set_topic(admin.inner(), &topic, &changes, ASK_TIMEOUT).map_err(|why| match why.0 {
-                RDKafkaErrorCode::UnknownTopicOrPartition => LogError::UnknownTopic(topic),
-                RDKafkaErrorCode::OperationTimedOut => LogError::Unknown(why.1),
-                _ => refused(&why),
-            })
-        })
-        .await?;
-        let deadline = Instant::now() + ASK_TIMEOUT;
-        loop {
-            let mut info = self.info(name).await?;
-            // Who may not see settings sees none.
-            let hidden = info.config.is_empty();
-            if hidden || config.iter().all(|(name, value)| info.config.get(name) == Some(value)) {
-                info.config.extend(config.clone());
-                return Ok(info);
-            }
-            if Instant::now() >= deadline {
-                return Err(not_arrived(name));
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
     }
 
     /// First and next offset.

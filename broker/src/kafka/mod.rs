@@ -5,6 +5,7 @@
 mod admin;
 mod client;
 mod consumer;
+mod lane;
 mod native;
 mod offsets;
 mod producer;
@@ -35,8 +36,9 @@ use self::{
     admin::{Admin, Found},
     client::{Cluster, Context, Reach, unavailable},
     consumer::{Desk, KafkaConsumer},
+    lane::{Waiting, serve_lane},
     offsets::Offsets,
-    producer::{Done, Producer, Taken},
+    producer::{Done, Producer},
     reader::{Range, Readers},
     topics::{Topics, askable},
 };
@@ -88,13 +90,6 @@ struct Inner {
     closed: AtomicBool,
     /// Whoever looks at topics because of a refusal.
     looking: tokio::sync::Mutex<()>,
-}
-
-/// A produce call that waits for what is to be known of its topics.
-struct Waiting {
-    records: Vec<NewRecord>,
-    taken: Taken,
-    done: oneshot::Sender<Done>,
 }
 
 impl KafkaLog {
@@ -177,24 +172,6 @@ impl Inner {
     }
 }
 
-/// Sends calls in their order, each when its topics are known.
-async fn serve_lane(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
-    while let Some(Waiting { records, taken, done }) = waiting.recv().await {
-        let plan = match inner.learn(&records).await {
-            Ok(()) => inner.topics.plan(records),
-            Err(why) => records.iter().map(|_| Err(not_taken(&why))).collect(),
-        };
-        let sent = inner.producer.send(taken, plan);
-        inner.in_lane.fetch_sub(1, Ordering::AcqRel);
-        tokio::spawn(async move {
-            if let Ok(end) = sent.await {
-                // Nobody may be waiting any more.
-                let _ = done.send(end);
-            }
-        });
-    }
-}
-
 /// Mends the producer whenever it breaks, at once: nothing is taken meanwhile. Ends with the log.
 async fn mend(inner: Weak<Inner>, trouble: Arc<Notify>) {
     loop {
@@ -223,15 +200,6 @@ async fn look_after(inner: Weak<Inner>) {
                 debug!(%why, "Topics can't be looked at now.");
             }
         }
-    }
-}
-
-/// What it means for records that nothing could be learnt of their topic.
-fn not_taken(why: &LogError) -> ProduceError {
-    match why {
-        LogError::Denied(why) => ProduceError::Denied(why.clone()),
-        LogError::Unavailable(why) => ProduceError::Unavailable(why.clone()),
-        why => ProduceError::Unavailable(why.to_string()),
     }
 }
 
