@@ -124,6 +124,16 @@ impl ConnectorSettings {
         format!("{}/{}", url.trim_end_matches('/'), self.topics_dir).trim_end_matches('/').to_owned()
     }
 
+    /// Whether both would write files of one name.
+    pub fn shares_files_with(&self, other: &Self) -> bool {
+        let server = |settings: &Self| match &settings.location {
+            Location::Directory(_) => None,
+            Location::S3(bucket) => bucket.endpoint_url.clone(),
+        };
+        let topics = self.all_topics || other.all_topics || self.topics.iter().any(|t| other.topics.contains(t));
+        topics && self.destination() == other.destination() && server(self) == server(other)
+    }
+
     /// The consumer group, by Kafka Connect's rule.
     pub fn group(&self) -> String {
         format!("connect-{}", self.name)
@@ -345,6 +355,21 @@ mod tests {
         assert_eq!(settings.destination(), "s3://lake/raw/a");
         let Location::S3(bucket) = settings.location else { panic!() };
         assert_eq!((bucket.region.as_deref(), bucket.conditional), (Some("eu-central-1"), Conditional::Require));
+    }
+
+    #[test]
+    fn files_are_shared_by_place_and_topics() {
+        let one = r#"{"url":"file:///l","topics":["a","b"]}"#;
+        let cases = [
+            (r#"{"url":"file:///l","topics":["b"]}"#, true),
+            (r#"{"url":"file:///l/","topics":["*"]}"#, true),
+            (r#"{"url":"file:///l","topics":["c"]}"#, false),
+            (r#"{"url":"file:///l","topics":["b"],"topics.dir":"x"}"#, false),
+            (r#"{"url":"s3://l","topics":["b"]}"#, false),
+        ];
+        for (other, shared) in cases {
+            assert_eq!(resolve(one).unwrap().shares_files_with(&resolve(other).unwrap()), shared, "{other}");
+        }
     }
 
     #[test]

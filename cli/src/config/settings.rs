@@ -148,7 +148,24 @@ fn connectors(
         }
         Ok(settings)
     });
-    resolved.collect()
+    let connectors = resolved.collect::<Result<Vec<_>, _>>()?;
+    apart(&connectors)?;
+    Ok(connectors)
+}
+
+/// Names of files do not tell the connector: two that deliver a topic to one place stop each other, or double its rows.
+fn apart(connectors: &[ConnectorSettings]) -> Result<(), (String, String)> {
+    for (at, one) in connectors.iter().enumerate() {
+        for other in connectors.iter().skip(at + 1).filter(|other| one.shares_files_with(other)) {
+            let (first, second) = (&one.name, &other.name);
+            let why = format!(
+                "{first} delivers the same topics to the same place, {}: give one of them a topics.dir of its own",
+                one.destination()
+            );
+            return Err((format!("connectors.{second}"), why));
+        }
+    }
+    Ok(())
 }
 
 /// The connector that nobody has to write down.

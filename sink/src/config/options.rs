@@ -171,7 +171,7 @@ pub enum OnOffsetMismatch {
     /// The task fails and says which values differ.
     #[default]
     Fail,
-    /// Go on at the earliest record kept; counted.
+    /// Go on at the earliest record that the topic keeps and the lake does not have; counted.
     Rebase,
     /// The same as `rebase`.
     Earliest,

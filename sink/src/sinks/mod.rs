@@ -145,6 +145,9 @@ pub trait Sink: Send + Sync {
     async fn check(&self) -> Result<(), SinkError>;
     /// What to do with a claimed partition.
     async fn resume_from(&self, claim: &Claim) -> Result<Resume, SinkError>;
+    /// Where to go on by what the store holds alone, whatever was committed, and without what the log has deleted: for
+    /// [`crate::config::OnOffsetMismatch`]. Never `Skip`.
+    async fn rebase(&self, claim: &Claim) -> Result<Resume, SinkError>;
     /// Takes a partition over for good: its identity is kept in the store, so that a topic created anew is noticed.
     /// `replace` accepts another identity than the one kept.
     async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError>;

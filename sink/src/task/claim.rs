@@ -139,7 +139,8 @@ fn misfit(claim: &Claim, bounds: Watermarks) -> Option<Refusal> {
     if needed > high {
         let advice = format!(
             "The connector has read {part} up to offset {needed}, but the topic ends at {high}: it lost records, or \
-             is not the same. Set on_offset_mismatch: earliest, and another topics.dir, to go on at offset {low}."
+             the offset was moved. Set on_offset_mismatch: earliest to go on at the earliest record that the lake does \
+             not have."
         );
         return Some(Refusal { code: "OFFSET_ABOVE_END", advice });
     }
@@ -154,7 +155,7 @@ fn misfit(claim: &Claim, bounds: Watermarks) -> Option<Refusal> {
     None
 }
 
-/// A guard has refused: fail, or go on at the earliest record as the settings say.
+/// A guard has refused: fail, or go on, as the settings say, at the earliest record that the store does not have.
 async fn rebase(
     shared: &Shared,
     request: &Request,
@@ -162,22 +163,29 @@ async fn rebase(
     bounds: Watermarks,
     refusal: Refusal,
 ) -> Result<Claimed, ClaimEnd> {
-    let settings = &shared.context.settings;
+    let TaskContext { settings, sink, deps, .. } = &shared.context;
     let Refusal { code, advice } = refusal;
     if settings.on_offset_mismatch == OnOffsetMismatch::Fail || code == "INTENT_CONFIG_UNKNOWN" {
         return Err(ClaimEnd::Failed(Trouble { code, advice }));
     }
+    let stop = &request.cancel.soft;
+    let anew = Claim { committed: None, intent: None, by_hand: false, ..claim.clone() };
+    let resume = patiently(shared, stop, || sink.rebase(&anew)).await?;
+    if let Resume::Refuse { code, advice } = resume {
+        return Err(ClaimEnd::Failed(Trouble { code, advice }));
+    }
     warn!(
         connector = settings.name,
-        code,
-        advice,
-        offset = bounds.low,
-        "on_offset_mismatch: the partition goes on at the earliest record."
+        code, advice, "on_offset_mismatch: the partition goes on at the earliest record that the lake does not have."
     );
-    let sink = &shared.context.sink;
-    patiently(shared, &request.cancel.soft, || sink.adopt(claim, true)).await?;
-    shared.context.deps.metrics.rebased.with_label_values(&[settings.name.as_str()]).inc();
-    start_at(shared, request, bounds.low, bounds.high).await
+    patiently(shared, stop, || sink.adopt(claim, true)).await?;
+    deps.metrics.rebased.with_label_values(&[settings.name.as_str()]).inc();
+    let offset = match resume {
+        Resume::Redo { .. } => return position(shared, request, &anew, bounds, resume).await,
+        Resume::Done { end } => bounds.low.max(end + 1),
+        _ => bounds.low,
+    };
+    start_at(shared, request, offset, bounds.high).await
 }
 
 async fn position(
@@ -220,7 +228,7 @@ fn moved(claim: &Claim, resume: &Resume) -> Option<Trouble> {
         Resume::Skip { from } => {
             let advice = format!(
                 "The group's offset of {part} was set to {to} by hand, or by another program, and the lake has nothing from {from} on: what \
-                 stands between is skipped. If that was not meant, stop the connector and set the offset to {from}."
+                 stands between is skipped, unless it was dead-lettered or dropped before. If that was not meant, stop the connector and set the offset to {from}."
             );
             Some(Trouble { code: "OFFSET_MOVED_FORWARD", advice })
         }

@@ -4,7 +4,12 @@
 use std::sync::Arc;
 
 use forebay_broker::{Committed, Log, sim::SimLog};
-use forebay_sink::{connector::Connector, sinks::memory::MemoryStore, status::State};
+use forebay_sink::{
+    config::ConnectorSettings,
+    connector::Connector,
+    sinks::{lake::LakeSink, memory::MemoryStore},
+    status::State,
+};
 
 use super::{FAST, GROUP, part, pass, support::*};
 
@@ -107,4 +112,40 @@ async fn moved_to_where_it_was_is_nothing_to_speak_of() {
     world.settled("t").await;
     assert_eq!(told(&connector), None);
     world.audit_rows("t", read_store(&store)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_end_one_who_begins_anew_has_nothing_twice() {
+    // With all records still there, with some gone that are in the lake, and with a batch half gone.
+    for (seed, low) in [0, 15, 35].into_iter().enumerate() {
+        let (log, world, store) = delivered(40 + seed as u64).await;
+        let (before, dead) = (store.objects(), world.dead().await);
+        log.raise_low(&part(), low).unwrap();
+        moved_to(&log, 5000);
+        let connector = world.start_on(r#"{"on_offset_mismatch":"earliest","batch":{"max_age_ms":300}}"#, &store);
+        world.settled("t").await;
+        assert_eq!((store.objects(), world.dead().await), (before, dead), "{low}");
+        world.publish("t", 1, 40, 10).await;
+        world.settled("t").await;
+        drop(connector);
+        let rows: Vec<i64> = read_store(&store).into_iter().map(|row| row.at.2).collect();
+        let twice = rows.iter().filter(|row| rows.iter().filter(|other| other == row).count() > 1).count();
+        assert_eq!((rows.len(), twice), (40, 0), "{low}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_connector_on_the_same_place_is_refused() {
+    let (log, world, store) = delivered(50).await;
+    let before = store.objects();
+    // Where names of files would not collide.
+    log.raise_low(&part(), 15).unwrap();
+    let settings = ConnectorSettings { name: "other".to_owned(), ..world.settings(FAST) };
+    let lake = LakeSink::new(&settings, store.clone(), world.dir.join("tmp"));
+    let connector = Connector::start_with(settings, world.deps(), Arc::new(lake));
+    eventually("a task that failed", async || connector.status().state == State::Failed).await;
+    let trouble = connector.status().trouble.unwrap();
+    assert_eq!(trouble.code, "KEY_TAKEN");
+    assert!(trouble.advice.contains("\"lake\" has delivered t-0 here already"), "{trouble:?}");
+    assert_eq!(store.objects(), before);
 }

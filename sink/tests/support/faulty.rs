@@ -60,6 +60,9 @@ impl Sink for FaultySink {
         tokio::time::sleep(time).await;
         self.lake.resume_from(claim).await
     }
+    async fn rebase(&self, claim: &Claim) -> Result<Resume, SinkError> {
+        self.lake.rebase(claim).await
+    }
     async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError> {
         self.lake.adopt(claim, replace).await
     }

@@ -122,14 +122,65 @@ pub fn last_group(part: &TopicPartition, keys: &[String]) -> Vec<String> {
     keys.iter().filter(|key| last.is_some() && start(key) == last).cloned().collect()
 }
 
-/// A group, from the metadata of its objects. Objects of others are left out.
-pub fn group_of(connector: &str, objects: &[Metadata]) -> Option<Found> {
-    let ours = objects.iter().filter(|metadata| metadata.get(names::CONNECTOR).is_some_and(|name| name == connector));
-    ours.filter_map(found).reduce(|mut group, object| {
-        group.files += 1;
-        group.rows += object.rows;
-        group
-    })
+/// Who a group must be of to be ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Connector.
+    pub connector: &'a str,
+    /// The log's identity.
+    pub cluster_id: &'a str,
+    /// The topic's, if the log can tell.
+    pub topic_id: Option<&'a str>,
+}
+
+/// Whose objects stand where ours would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Another connector's.
+    Connector(String),
+    /// Of another log.
+    Cluster(String),
+    /// Of another topic of this name.
+    Topic(String),
+    /// Nobody's who can be known.
+    Unknown,
+}
+
+/// A group, from the metadata of its objects.
+///
+/// # Errors
+/// One of them is not the owner's.
+pub fn group_of(owner: Owner<'_>, objects: &[Metadata]) -> Result<Option<Found>, Stranger> {
+    let mut group: Option<Found> = None;
+    for metadata in objects {
+        owned(owner, metadata)?;
+        let object = found(metadata).ok_or(Stranger::Unknown)?;
+        match &mut group {
+            None => group = Some(object),
+            Some(group) => {
+                group.files += 1;
+                group.rows += object.rows;
+            }
+        }
+    }
+    Ok(group)
+}
+
+fn owned(owner: Owner<'_>, metadata: &Metadata) -> Result<(), Stranger> {
+    let value = |name: &str| metadata.get(name).map(String::as_str).unwrap_or_default();
+    let connector = metadata.get(names::CONNECTOR).ok_or(Stranger::Unknown)?;
+    if connector != owner.connector {
+        return Err(Stranger::Connector(connector.clone()));
+    }
+    if value(names::CLUSTER_ID) != owner.cluster_id {
+        return Err(Stranger::Cluster(value(names::CLUSTER_ID).to_owned()));
+    }
+    match (value(names::TOPIC_ID), owner.topic_id) {
+        // The log can't always tell it.
+        ("", _) | (_, None | Some("")) => Ok(()),
+        (theirs, Some(ours)) if theirs == ours => Ok(()),
+        (theirs, _) => Err(Stranger::Topic(theirs.to_owned())),
+    }
 }
 
 fn found(metadata: &Metadata) -> Option<Found> {
@@ -236,9 +287,22 @@ mod tests {
         assert!(last_group(&TopicPartition::new("x", 0), &keys).is_empty());
         assert!(keys.iter().filter(|key| key.contains(&name_prefix(&part, Some(5)))).eq([&at(5, 1)]));
         let object = metadata(&[(names::START, "10"), (names::END, "19"), (names::GROUP_FILES, "2")]);
-        let foreign = metadata(&[(names::CONNECTOR, "b")]);
-        let group = group_of("lake", &[object.clone(), foreign, Metadata::new(), object]).unwrap();
+        let owner = Owner { connector: "lake", cluster_id: "c", topic_id: Some("t") };
+        let group = group_of(owner, &[object.clone(), object]).unwrap().unwrap();
         assert_eq!((group.start, group.end, group.files, group.group_files, group.rows), (10, 19, 2, 2, 10));
-        assert_eq!(group_of("lake", &[Metadata::new()]), None);
+        assert_eq!(group_of(owner, &[]), Ok(None));
+    }
+
+    #[test]
+    fn a_group_is_known_by_whose_it_is() {
+        let owner = Owner { connector: "lake", cluster_id: "c", topic_id: Some("t") };
+        let strange = |pair| group_of(owner, &[metadata(&[]), metadata(&[pair])]).unwrap_err();
+        assert_eq!(strange((names::CONNECTOR, "b")), Stranger::Connector("b".to_owned()));
+        assert_eq!(strange((names::CLUSTER_ID, "d")), Stranger::Cluster("d".to_owned()));
+        assert_eq!(strange((names::TOPIC_ID, "u")), Stranger::Topic("u".to_owned()));
+        assert_eq!(strange((names::END, "x")), Stranger::Unknown);
+        assert_eq!(group_of(owner, &[Metadata::new()]), Err(Stranger::Unknown));
+        let unknown = Owner { topic_id: None, ..owner };
+        assert!(group_of(unknown, &[metadata(&[]), metadata(&[(names::TOPIC_ID, "")])]).is_ok());
     }
 }

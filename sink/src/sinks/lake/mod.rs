@@ -18,7 +18,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use self::group::LakeGroup;
+use self::{
+    group::LakeGroup,
+    keys::{Owner, Stranger},
+};
 use super::{
     Claim, Group, GroupSpec, Resume, Sink, SinkError,
     store::{Metadata, ObjectStore},
@@ -137,25 +140,35 @@ impl Inner {
         let topic = &claim.part.topic;
         let Some(known) = self.identity(topic).await? else { return Ok(None) };
         if known.cluster_id != *claim.cluster_id {
-            let (was, is) = (&known.cluster_id, &claim.cluster_id);
-            let advice = format!(
-                "The lake was written from the log {was:?}, this is {is:?}: give the connector another name or \
-                 topics.dir, or set on_offset_mismatch."
-            );
+            let advice = self.cluster_changed(claim, &known.cluster_id);
             return Ok(Some(Resume::Refuse { code: "CLUSTER_CHANGED", advice }));
         }
         match (known.topic_id.as_deref(), claim.topic_id.as_deref()) {
             (Some(was), Some(is)) if was != is => {
-                let advice = format!(
-                    "The topic {topic} was deleted and created again (its id was {was}, now {is}). Its old files have \
-                     the keys of the new ones: move them and _forebay/{}/{} away.",
-                    self.connector,
-                    segment(topic)
-                );
-                Ok(Some(Resume::Refuse { code: "TOPIC_RECREATED", advice }))
+                Ok(Some(Resume::Refuse { code: "TOPIC_RECREATED", advice: self.topic_recreated(claim, was) }))
             }
             _ => Ok(None),
         }
+    }
+
+    fn cluster_changed(&self, claim: &Claim, was: &str) -> String {
+        let Claim { part, cluster_id, .. } = claim;
+        format!(
+            "The lake was written from the log {was:?}, this is {cluster_id:?}, and the old files have the names of the \
+             new ones: give the connector another topics.dir or prefix, or move {}/ and _forebay/{}/ away.",
+            segment(&part.topic),
+            self.connector
+        )
+    }
+
+    fn topic_recreated(&self, claim: &Claim, was: &str) -> String {
+        let topic = segment(&claim.part.topic);
+        let is = claim.topic_id.as_deref().unwrap_or_default();
+        format!(
+            "The topic {} was deleted and created again (its id was {was}, now {is}). Its old files have the keys of \
+             the new ones: move {topic}/ and _forebay/{}/{topic}/ away.",
+            claim.part.topic, self.connector
+        )
     }
 
     /// The objects of a partition, or of one of its groups.
@@ -163,12 +176,42 @@ impl Inner {
         self.store.list(&segment(&part.topic), &keys::name_prefix(part, start)).await
     }
 
-    /// The group that has these objects.
-    async fn group(&self, keys: &[String]) -> Result<Option<keys::Found>, SinkError> {
+    /// The group that has these objects. One of somebody else is a person's to judge.
+    async fn group(&self, claim: &Claim, keys: &[String]) -> Result<Option<keys::Found>, SinkError> {
         let asked: Vec<_> = keys.iter().map(|key| self.store.metadata(key)).collect();
         let found: Vec<Option<Metadata>> = stream::iter(asked).buffer_unordered(LOOKS).try_collect().await?;
-        let found: Vec<Metadata> = found.into_iter().flatten().collect();
-        Ok(keys::group_of(&self.connector, &found))
+        let found: Vec<Metadata> = found.into_iter().map(Option::unwrap_or_default).collect();
+        let owner =
+            Owner { connector: &self.connector, cluster_id: &claim.cluster_id, topic_id: claim.topic_id.as_deref() };
+        keys::group_of(owner, &found).map_err(|stranger| self.stranger(claim, keys, stranger))
+    }
+
+    fn stranger(&self, claim: &Claim, keys: &[String], stranger: Stranger) -> SinkError {
+        let (part, key) = (&claim.part, keys.first().map(String::as_str).unwrap_or_default());
+        match stranger {
+            Stranger::Connector(other) => {
+                let advice = format!(
+                    "The connector {other:?} has delivered {part} here already ({key}): two on one place write their \
+                     rows twice or stop each other. Give this connector its own topics.dir or prefix."
+                );
+                SinkError::stop("KEY_TAKEN", advice)
+            }
+            Stranger::Cluster(was) => SinkError::stop("CLUSTER_CHANGED", self.cluster_changed(claim, &was)),
+            Stranger::Topic(was) => SinkError::stop("TOPIC_RECREATED", self.topic_recreated(claim, &was)),
+            Stranger::Unknown => {
+                let advice = format!(
+                    "{key} exists, and nothing tells that it is of this connector, which would write {part} under such \
+                     names: move it away."
+                );
+                SinkError::stop("FOREIGN_OBJECT", advice)
+            }
+        }
+    }
+
+    /// The last group of a partition in the store; those before it are complete.
+    async fn last_group(&self, claim: &Claim) -> Result<Option<keys::Found>, SinkError> {
+        let keys = self.keys(&claim.part, None).await?;
+        self.group(claim, &keys::last_group(&claim.part, &keys)).await
     }
 
     /// Has the store tidied below a topic, now and then, without waiting for it.
@@ -185,7 +228,7 @@ impl Inner {
     /// The records of an announced group are gone from the log: it must be in the store whole.
     async fn finish_without_records(&self, claim: &Claim, start: i64, intent: &Intent) -> Result<Resume, SinkError> {
         let keys = self.keys(&claim.part, Some(start)).await?;
-        let found = self.group(&keys).await?;
+        let found = self.group(claim, &keys).await?;
         if found.is_some_and(|group| group.end == intent.end && group.files == group.group_files) {
             return Ok(Resume::Done { end: intent.end });
         }
@@ -199,20 +242,11 @@ impl Inner {
     }
 
     /// Nothing is committed, or something by hand: what the store holds tells how far it was. Its last group is finished
-    /// once more; those before it are complete. A log that ends before it has lost records: the next ones would be taken
-    /// for those.
+    /// once more; those before it are complete.
     async fn recover(&self, claim: &Claim) -> Result<Resume, SinkError> {
-        let keys = self.keys(&claim.part, None).await?;
-        let last = keys::last_group(&claim.part, &keys);
-        let last = self.group(&last).await?;
-        if let Some(last) = last.as_ref().filter(|last| last.end >= claim.high) {
-            let advice = format!(
-                "The lake holds {} up to offset {}, but the topic ends at {}: it lost records that were delivered, and \
-                 gives their offsets to others. Give the connector another topics.dir, and set its offset to the \
-                 first record that is not in the lake.",
-                claim.part, last.end, claim.high
-            );
-            return Ok(Resume::Refuse { code: "OFFSET_ABOVE_END", advice });
+        let last = self.last_group(claim).await?;
+        if let Some(refused) = last.as_ref().and_then(|last| shorter(claim, last)) {
+            return Ok(refused);
         }
         let next = last.as_ref().map_or(claim.low, |last| last.end + 1);
         match (last, claim.committed) {
@@ -267,6 +301,18 @@ impl Sink for LakeSink {
         }
     }
 
+    async fn rebase(&self, claim: &Claim) -> Result<Resume, SinkError> {
+        match self.0.last_group(claim).await? {
+            None => Ok(Resume::FromLog),
+            Some(last) => match shorter(claim, &last) {
+                Some(refused) => Ok(refused),
+                // What was not written of it is gone.
+                None if last.start < claim.low => Ok(Resume::Done { end: last.end }),
+                None => self.0.finish(claim, last).await,
+            },
+        }
+    }
+
     async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError> {
         let identity = Identity {
             cluster_id: claim.cluster_id.to_string(),
@@ -302,6 +348,20 @@ impl Sink for LakeSink {
         })?;
         Ok(Box::new(LakeGroup::new(Arc::clone(&self.0), shape, spec.clone())))
     }
+}
+
+/// A log that ends before the lake has lost records: the next ones would be taken for those.
+fn shorter(claim: &Claim, last: &keys::Found) -> Option<Resume> {
+    if last.end < claim.high {
+        return None;
+    }
+    let advice = format!(
+        "The lake holds {} up to offset {}, but the topic ends at {}: it lost records that were delivered, and gives \
+         their offsets to others. Give the connector another topics.dir, and set its offset to the first record that \
+         is not in the lake.",
+        claim.part, last.end, claim.high
+    );
+    Some(Resume::Refuse { code: "OFFSET_ABOVE_END", advice })
 }
 
 fn cfg_file(cfg: &str) -> String {
