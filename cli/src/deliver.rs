@@ -361,7 +361,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_in_the_log_counts_whether_or_not_a_task_knows_of_it() {
-        let config = Config::of("connectors: {lake: {topics: [hello]}, all: {}}");
+        let config = Config::of("connectors: {lake: {topics: [hello]}, all: {topics.dir: all}}");
         let log = filled().await;
         let resting = Resting::new(&config, log.clone());
         for (name, partitions, lag) in [("lake", 2, 4), ("all", 3, 6)] {

@@ -148,7 +148,7 @@ fn connectors(
         }
         Ok(settings)
     });
-    let connectors = resolved.collect::<Result<Vec<_>, _>>()?;
+    let connectors = resolved.collect::<Result<Vec<_>, (String, String)>>()?;
     apart(&connectors)?;
     Ok(connectors)
 }

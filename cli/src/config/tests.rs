@@ -52,6 +52,11 @@ fn each_crate_refuses_in_its_words_and_the_line_is_found() {
         ("api:\n  listen: nowhere\n", 2, "api.listen: write an IP address and a port, such as 127.0.0.1:8080"),
         ("a: 1\na: 2\n", 2, "duplicate mapping key: a"),
         ("data_dir: ${UNSET}\n", 1, "the environment variable UNSET is not set: set it, or give a default"),
+        (
+            "connectors:\n  a:\n    topics: [x]\n  b:\n    topics: [y, x]\n",
+            4,
+            "connectors.b: a delivers the same topics to the same place, file:///etc/forebay/forebay-data/lake",
+        ),
         ("[]\n", 1, "expected a mapping, got a list"),
         ("log:\n  level: inof\n", 2, "log.level: \"inof\" is no log level"),
         ("api:\n  timeout_ms: 1\n", 2, "api.timeout_ms: 1 is outside 100 to 30000"),
