@@ -1,6 +1,6 @@
 //! Limits on what stands before the body. hyper's own limits stand above these, so that the answer is ours.
 
-use http::{HeaderMap, Request, Version, header};
+use http::{HeaderMap, Method, Request, Version, header};
 
 use crate::{
     config::Limits,
@@ -10,7 +10,11 @@ use crate::{
 /// What a header field costs on the wire beside its name and value: `: ` and the line end.
 const FIELD_OVERHEAD: usize = 4;
 
-/// Refuses a target or headers over their limits, and ambiguous framing as far as hyper lets it through.
+/// Where a browser says whose page sends a request (W3C, "Fetch Metadata Request Headers").
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Refuses a target or headers over their limits, ambiguous framing as far as hyper lets it through, and what a page of
+/// another site would change here.
 pub(crate) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Problem> {
     let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     if target > limits.uri_bytes {
@@ -30,7 +34,17 @@ pub(crate) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Prob
             format!("The headers are over {} bytes.", limits.header_bytes),
         ));
     }
-    framing(request.version(), headers)
+    framing(request.version(), headers)?;
+    own_site(request.method(), headers)
+}
+
+/// Nobody shows a credential, so any page that somebody on this machine opens could pause a connector.
+fn own_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let foreign = headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+    if foreign && !method.is_safe() {
+        return Err(Problem::new(Code::CrossOrigin, format!("A page of another site sent this {method}.")));
+    }
+    Ok(())
 }
 
 fn framing(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
@@ -99,5 +113,21 @@ mod tests {
             code(&request("/", &[("host", "a"), ("content-length", "1"), ("content-length", "1")])),
             Some(Code::AmbiguousRequest)
         );
+    }
+
+    #[test]
+    fn other_sites_change_nothing() {
+        let site = |site| [("host", "h"), (FETCH_SITE, site)];
+        for (from, expected) in [
+            ("cross-site", Some(Code::CrossOrigin)),
+            ("same-site", Some(Code::CrossOrigin)),
+            ("same-origin", None),
+            ("none", None),
+        ] {
+            let mut request = request("/", &site(from));
+            assert_eq!(code(&request), None, "reading from {from}");
+            *request.method_mut() = Method::POST;
+            assert_eq!(code(&request), expected, "{from}");
+        }
     }
 }

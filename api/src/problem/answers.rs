@@ -21,6 +21,7 @@ const ANY: &[Code] = &[AmbiguousRequest, UriTooLong, HeadersTooLarge, Internal, 
 const ASKED: &[Code] = &[NotAcceptable, RequestValidationFailed];
 /// Of a route that takes a body.
 const SENT: &[Code] = &[
+    CrossOrigin,
     MalformedJson,
     BadEncoding,
     BodyTimeout,
@@ -77,12 +78,12 @@ refusals! {
     OfSubjects: ASKED, &[RegistryUnavailable];
     OfSubject: ASKED, &[UnknownSchema, RegistryUnavailable];
     OfNewVersion: ASKED, SENT, &[UnknownSchema, SchemaIncompatible, RegistryUnavailable];
-    OfForgetting: &[RequestValidationFailed];
+    OfForgetting: &[CrossOrigin, RequestValidationFailed];
     OfCompatibility: ASKED, SENT, &[UnknownSchema, RegistryUnavailable];
     /// Of connectors, of one, and of what it is told to do.
     OfConnectors: ASKED, &[LogUnavailable];
     OfConnector: ASKED, &[NotFound, LogUnavailable];
-    OfOrder: ASKED, &[NotFound, ConnectorElsewhere];
+    OfOrder: ASKED, &[CrossOrigin, NotFound, ConnectorElsewhere];
     /// Of events on their way in and back.
     OfPublish: ASKED, SENT, CHECKED, &[DeliveryUnknown];
     OfBatch: ASKED, SENT, CHECKED, &[EmptyBatch, BatchTooLong, BatchRefused, DeliveryUnknown];

@@ -20,6 +20,8 @@ pub enum Code {
     AmbiguousRequest,
     /// The topic is not writable over HTTP.
     Forbidden,
+    /// A page of another site sends it.
+    CrossOrigin,
     /// No such topic.
     UnknownTopic,
     /// No such subject, version or id.

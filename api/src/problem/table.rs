@@ -20,7 +20,7 @@ const fn later(
 }
 
 /// What belongs to each code, in the order of the codes.
-pub(super) const TABLE: [(Code, Info); 35] = [
+pub(super) const TABLE: [(Code, Info); 36] = [
     caller(
         Code::MalformedJson,
         "malformed_json",
@@ -49,6 +49,13 @@ pub(super) const TABLE: [(Code, Info); 35] = [
         403,
         "The topic can't be written over HTTP",
         "Internal topics (__*, replay.*) and dead letter topics are written by the service itself: choose another.",
+    ),
+    caller(
+        Code::CrossOrigin,
+        "cross_origin",
+        403,
+        "Pages of other sites may not send this",
+        "Send it from a program, or from a page that this service serves.",
     ),
     caller(
         Code::UnknownTopic,
