@@ -156,7 +156,7 @@ fn connectors(
 /// Names of files do not tell the connector: two that deliver a topic to one place stop each other, or double its rows.
 fn apart(connectors: &[ConnectorSettings]) -> Result<(), (String, String)> {
     for (at, one) in connectors.iter().enumerate() {
-        for other in connectors.iter().skip(at + 1).filter(|other| one.shares_files_with(other)) {
+        if let Some(other) = connectors.iter().skip(at + 1).find(|other| one.shares_files_with(other)) {
             let (first, second) = (&one.name, &other.name);
             let why = format!(
                 "{first} delivers the same topics to the same place, {}: give one of them a topics.dir of its own",

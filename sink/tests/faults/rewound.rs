@@ -95,7 +95,7 @@ async fn beginning_anew_at_the_earliest_record_loses_nothing_in_silence() {
         eventually("the task to fail", async || connector.status().state == State::Failed).await;
         let trouble = connector.status().trouble.unwrap();
         assert_eq!(trouble.code, "OFFSET_ABOVE_END", "the lake ends at 79: {trouble:?}");
-        assert_eq!(log.committed(GROUP).await.unwrap()[&part()], committed);
+        assert_eq!(log.committed(GROUP, &[part()]).await.unwrap()[&part()], committed);
         world.publish("t", 1, NEW, 40).await;
         if committed.offset == 80 {
             // It fits again, and looks as if nothing had been lost: the log alone can't tell.
