@@ -7,6 +7,7 @@ pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod dead_letter;
+mod error;
 mod group;
 pub mod kafka;
 pub mod local;
@@ -21,6 +22,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Dura
 
 use async_trait::async_trait;
 
+pub use error::{CommitError, LogError, ProduceError};
 pub use open::{Opened, open};
 pub use record::{Headers, NewRecord, Offset, Receipt, Record, TimestampType, TopicPartition};
 
@@ -57,6 +59,10 @@ pub trait Log: Send + Sync + 'static {
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
     /// One topic, or [`LogError::UnknownTopic`].
     async fn topic(&self, topic: &str) -> Result<TopicInfo, LogError>;
+    /// Its identity alone, asked often: see [`TopicInfo::id`].
+    async fn topic_id(&self, topic: &str) -> Result<Option<Arc<str>>, LogError> {
+        Ok(self.topic(topic).await?.id)
+    }
     /// Whether a topic takes records with a key only, as far as is known: from memory, at most some 10 s behind the log
     /// for topics that were asked for or written to. Who does not ask is told by [`ProduceError::KeyRequired`].
     fn is_compacted(&self, topic: &str) -> bool {
@@ -273,110 +279,21 @@ pub struct GroupSpec {
     pub group: String,
     /// Topics by exact name; [`GroupSpec::all_topics`] adds to them.
     pub topics: Vec<String>,
-    /// Also every topic that [`is_internal`] does not name; new ones join within 10 s.
+    /// Also every topic that is [`is_one_of_all`]; new ones join within 10 s.
     pub all_topics: bool,
-    /// Topics never taken by `all_topics` (the DLQ's).
+    /// Topics never taken by `all_topics`: the DLQ's, and those that the settings leave out.
     pub except: Vec<String>,
     /// How long a rebalance waits for [`Revoke::done`].
     pub revoke_timeout: Duration,
 }
 
-/// Names that `topics: ["*"]` never matches: `__*` and `replay.*`.
+/// Whether `topics: ["*"]` matches a name. What begins with an underscore belongs to some program beside the log, as
+/// `_schemas` does to a registry; it is read where it is named.
+pub fn is_one_of_all(topic: &str) -> bool {
+    !topic.starts_with('_') && !is_internal(topic)
+}
+
+/// Names of the log's and the service's own: `__*` and `replay.*`.
 pub fn is_internal(topic: &str) -> bool {
     topic.starts_with("__") || topic.starts_with("replay.")
-}
-
-/// Why a record was not, or maybe not, stored. Variants by what the caller must do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProduceError {
-    /// Back-pressure: try again later. Certainly not stored.
-    #[error("the producer queue is full")]
-    QueueFull,
-    /// No such topic or partition. Certainly not stored.
-    #[error("topic {0:?} does not exist")]
-    UnknownTopic(String),
-    /// The topic is compacted, and the record has no key. Certainly not stored.
-    #[error("topic {0:?} is compacted, and takes no record without a key")]
-    KeyRequired(String),
-    /// The record is over the topic's limit. Certainly not stored.
-    #[error("the record has {bytes} bytes, over the limit of {max}")]
-    TooLarge {
-        /// Bytes of key, value and headers.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// The record is refused for what it is. Certainly not stored.
-    #[error("the log refuses the record: {0}")]
-    Invalid(String),
-    /// The log can't take records now. Certainly not stored.
-    #[error("the log is unavailable: {0}")]
-    Unavailable(String),
-    /// The log does not allow it to us: a person must mend rights or credentials. Certainly not stored.
-    #[error("{0}")]
-    Denied(String),
-    /// No answer: it may be stored.
-    #[error("it is not known whether the record was stored: {0}")]
-    Unknown(String),
-}
-
-/// Why the log did not do as asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LogError {
-    /// No topic of this name, or it has no such partition.
-    #[error("topic {0:?} does not exist")]
-    UnknownTopic(String),
-    /// Already there.
-    #[error("topic {0:?} exists already")]
-    TopicExists(String),
-    /// The offset is outside what the log keeps.
-    #[error("offset {offset} of {part} is outside {low}..{high}")]
-    OffsetOutOfRange {
-        /// Partition.
-        part: TopicPartition,
-        /// Asked for.
-        offset: Offset,
-        /// Low watermark.
-        low: Offset,
-        /// High watermark.
-        high: Offset,
-    },
-    /// The group still has members.
-    #[error("group {0:?} has members: stop them first")]
-    GroupNotEmpty(String),
-    /// The request makes no sense; the text says why and what would.
-    #[error("{0}")]
-    Invalid(String),
-    /// Can't be reached or used now; trying again may help.
-    #[error("the log is unavailable: {0}")]
-    Unavailable(String),
-    /// It does not allow it to us: a person must mend rights or credentials, then trying again helps.
-    #[error("{0}")]
-    Denied(String),
-    /// No answer in time: the change may have been made. Look before trying again.
-    #[error("it is not known whether it was done: {0}")]
-    Unknown(String),
-    /// This consumer is of no use any more, the log is: join the group again.
-    #[error("the consumer ended: {0}")]
-    ConsumerEnded(String),
-    /// Broken beyond retry: the process must end and recover at its next start.
-    #[error("the log is broken: {0}")]
-    Fatal(String),
-    /// It was closed.
-    #[error("the log is closed")]
-    Closed,
-}
-
-/// Why a commit did not count.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The partition is not ours any more: drop its state. An ordinary outcome of a rebalance.
-    #[error("the partition was reassigned")]
-    Fenced,
-    /// It may or may not have been stored: send the same again.
-    #[error("no answer to the commit: {0}")]
-    Unknown(String),
-    /// Certainly not stored; trying again may help.
-    #[error("the commit failed: {0}")]
-    Unavailable(String),
 }

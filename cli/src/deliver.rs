@@ -154,7 +154,8 @@ impl Reader {
                 partition: part.partition,
                 committed,
                 high_watermark: marks.high,
-                lag: marks.high - committed.unwrap_or(marks.low),
+                // A log that lost records ends before what is committed.
+                lag: (marks.high - committed.unwrap_or(marks.low)).max(0),
             });
         }
         status.lag = Some(partitions.iter().map(|p| p.lag).sum());
@@ -164,10 +165,12 @@ impl Reader {
 
     async fn partitions(&self, settings: &ConnectorSettings) -> Result<Vec<TopicPartition>, LogError> {
         let mut topics = self.log.topics().await?;
-        topics.retain(|topic| match settings.all_topics {
-            true => forebay_api::names::is_writable(&topic.name, &self.dlq_topic),
-            false => settings.topics.iter().any(|name| **name == *topic.name),
-        });
+        let among = |names: &[String], topic: &TopicInfo| names.iter().any(|name| **name == *topic.name);
+        let one_of_all = |topic: &TopicInfo| {
+            let delivered = forebay_api::names::is_writable(&topic.name, &self.dlq_topic);
+            delivered && forebay_broker::is_one_of_all(&topic.name) && !among(&settings.topics_except, topic)
+        };
+        topics.retain(|topic| among(&settings.topics, topic) || settings.all_topics && one_of_all(topic));
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let parts = |topic: &TopicInfo| {
             let name = topic.name.clone();

@@ -75,6 +75,8 @@ pub struct ConnectorSettings {
     pub topics: Vec<String>,
     /// All topics but internal ones and dead letters.
     pub all_topics: bool,
+    /// Those that `all_topics` leaves out, by name.
+    pub topics_except: Vec<String>,
     /// Folders.
     pub partitioner: Partitioner,
     /// When a batch is closed.
@@ -160,6 +162,7 @@ impl ConnectorOptions {
             topics_dir: topics_dir(self.topics_dir.as_deref().unwrap_or_default())?,
             topics,
             all_topics,
+            topics_except: self.topics_except(all_topics)?,
             partitioner: self.partitioner()?,
             limits,
             metadata_columns: self.metadata.as_ref().and_then(|m| m.columns).unwrap_or(false),
@@ -212,6 +215,23 @@ impl ConnectorOptions {
                 Err(ConfigError::new("topics", format!(r#"{pattern:?}: patterns are not supported, only "*" for all"#)))
             }
             None => Ok((names, all)),
+        }
+    }
+
+    fn topics_except(&self, all: bool) -> Result<Vec<String>, ConfigError> {
+        let except = self.topics_except.clone().unwrap_or_default();
+        if !all && !except.is_empty() {
+            return Err(ConfigError::new(
+                "topics_except",
+                r#"leaves topics out of topics: ["*"]; here they are named"#,
+            ));
+        }
+        match except.iter().find(|t| t.contains('*')) {
+            Some(pattern) => {
+                let why = format!("{pattern:?}: patterns are not supported, name each topic");
+                Err(ConfigError::new("topics_except", why))
+            }
+            None => Ok(except),
         }
     }
 
@@ -336,6 +356,18 @@ mod tests {
         assert_eq!((s.limits.max_rows, s.limits.max_bytes), (1_000_000, 134_217_728));
         assert_eq!(s.limits.max_age, Duration::from_secs(300));
         assert_eq!(s.stuck_after, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn topics_are_left_out_of_all_alone() {
+        let s = resolve(r#"{"topics":["*","_mine"],"topics_except":["connect-offsets"]}"#).unwrap();
+        assert_eq!(
+            (s.all_topics, s.topics, s.topics_except),
+            (true, vec!["_mine".into()], vec!["connect-offsets".into()])
+        );
+        for bad in [r#"{"topics":["a"],"topics_except":["b"]}"#, r#"{"topics_except":["connect-*"]}"#] {
+            assert!(resolve(bad).unwrap_err().to_string().contains("topics_except"), "{bad}");
+        }
     }
 
     #[test]

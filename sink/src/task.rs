@@ -143,7 +143,7 @@ pub(crate) async fn run(context: &TaskContext) -> Ended {
         group: settings.group(),
         topics: settings.topics.clone(),
         all_topics: settings.all_topics,
-        except: vec![context.dlq.topic("").to_string()],
+        except: [settings.topics_except.as_slice(), &[context.dlq.topic("").to_string()]].concat(),
         revoke_timeout: settings.revoke_timeout + Duration::from_secs(5),
     };
     let consumer = match context.deps.log.subscribe(spec).await {

@@ -47,6 +47,8 @@ pub(super) async fn a_topic_made_again_is_another(subject: &mut dyn Subject) {
     topic(&log, "t", 1).await;
     let second = log.topic("t").await.unwrap().id;
     assert!(first.is_some() && first != second);
+    assert_eq!(log.topic_id("t").await.unwrap(), second);
+    assert!(matches!(log.topic_id("none").await, Err(LogError::UnknownTopic(_))));
     assert_eq!(log.watermarks(&part).await.unwrap().high, 0);
     assert!(log.committed("g", slice::from_ref(&part)).await.unwrap().is_empty(), "commits go with their topic");
     assert_eq!(produce(&log, vec![record("t", 0, "x")]).await[0].offset, 0);

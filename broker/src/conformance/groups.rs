@@ -187,7 +187,7 @@ pub(super) async fn set_committed_needs_an_empty_group(subject: &mut dyn Subject
 
 pub(super) async fn all_topics_follows_new_ones(subject: &mut dyn Subject) {
     let log = subject.log();
-    for name in ["a", "__state", "replay.lake", "events.dlq"] {
+    for name in ["a", "_schemas", "__state", "replay.lake", "events.dlq"] {
         topic(&log, name, 1).await;
     }
     let spec = GroupSpec { all_topics: true, except: vec!["events.dlq".into()], ..group(&["__state", "later"]) };

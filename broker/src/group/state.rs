@@ -8,7 +8,7 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify};
 
 use super::assign::MemberId;
-use crate::{Assigned, Epoch, GroupSpec, Revoke, TopicInfo, TopicPartition, is_internal};
+use crate::{Assigned, Epoch, GroupSpec, Revoke, TopicInfo, TopicPartition, is_one_of_all};
 
 #[derive(Default)]
 pub(super) struct Group {
@@ -145,5 +145,5 @@ pub(super) fn wanted(
 
 fn takes(spec: &GroupSpec, topic: &str) -> bool {
     spec.topics.iter().any(|name| name == topic)
-        || (spec.all_topics && !is_internal(topic) && !spec.except.iter().any(|name| name == topic))
+        || (spec.all_topics && is_one_of_all(topic) && !spec.except.iter().any(|name| name == topic))
 }

@@ -1,11 +1,10 @@
-//! Topics, identities, offsets of groups: questions to the cluster, off the runtime's threads.
+//! Topics and identities: questions to the cluster, off the runtime's threads.
 
 mod set;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::{
-    TopicPartitionList,
     admin::{
         AdminClient, AdminOptions, ConfigEntry, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
         TopicReplication,
@@ -17,9 +16,9 @@ use tokio::time::Instant;
 
 use super::{
     client::{ASK_TIMEOUT, Context, refused, unavailable},
-    native::{self, Element, TopicDescription},
+    native::{self, TopicDescription},
 };
-use crate::{Committed, LogError, TopicInfo, TopicPartition, TopicSpec, topic};
+use crate::{LogError, TopicInfo, TopicPartition, TopicSpec, topic};
 
 /// Replicas of a topic, where the cluster has so many brokers.
 const REPLICAS: i32 = 3;
@@ -70,7 +69,7 @@ impl Admin {
     }
 
     /// Runs a call that waits where it may.
-    async fn blocking<T: Send + 'static>(
+    pub async fn blocking<T: Send + 'static>(
         &self,
         call: impl FnOnce(&AdminClient<Context>) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
@@ -183,6 +182,18 @@ impl Admin {
         infos.pop().ok_or_else(|| hidden.into_values().next().unwrap_or_else(unknown))
     }
 
+    /// A topic's identity.
+    pub async fn topic_id(&self, name: &str) -> Result<Option<Arc<str>>, LogError> {
+        let unknown = || LogError::UnknownTopic(name.to_owned());
+        topic::check_name(name).map_err(|_| unknown())?;
+        let told = self.describe(vec![name.to_owned()]).await?.pop().ok_or_else(unknown)?;
+        match told.error {
+            None => Ok(told.id.map(Into::into)),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Err(unknown()),
+            Some(code) => Err(refused(&(code, String::new()))),
+        }
+    }
+
     /// Creates a topic with three replicas, or as many as there are brokers, and waits until it can be used.
     pub async fn create(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
         topic::check_name(&spec.name)?;
@@ -292,45 +303,6 @@ impl Admin {
         })
         .await
     }
-
-    /// Sets or forgets offsets of a group without members.
-    pub async fn set_committed(
-        &self,
-        group: &str,
-        offsets: &[(TopicPartition, Option<Committed>)],
-    ) -> Result<(), LogError> {
-        topic::check_group(group)?;
-        let (mut set, mut forget) = (TopicPartitionList::new(), TopicPartitionList::new());
-        let topics: BTreeMap<_, _> = offsets.iter().map(|(part, _)| (part.topic.to_string(), ())).collect();
-        let known = self.infos(topics.into_keys().collect()).await?;
-        for (part, committed) in offsets {
-            topic::check_committed(committed.as_ref())?;
-            let Some(_) = known.iter().find(|info| info.name == part.topic && info.partitions > part.partition) else {
-                return Err(LogError::UnknownTopic(part.topic.to_string()));
-            };
-            match committed {
-                Some(committed) => put(&mut set, part, committed)?,
-                None => drop(forget.add_partition(&part.topic, part.partition)),
-            }
-        }
-        let group = group.to_owned();
-        self.blocking(move |admin| {
-            let mut answers = Vec::new();
-            if set.count() > 0 {
-                let asked = native::alter_group_offsets(admin.inner(), &group, &set, ASK_TIMEOUT);
-                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
-            }
-            if forget.count() > 0 {
-                let asked = native::delete_group_offsets(admin.inner(), &group, &forget, ASK_TIMEOUT);
-                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
-            }
-            match answers.into_iter().find_map(|answer| answer.error) {
-                Some(code) => Err(not_empty(&group, &(code, String::new()))),
-                None => Ok(()),
-            }
-        })
-        .await
-    }
 }
 
 fn not_arrived(topic: &str) -> LogError {
@@ -351,32 +323,4 @@ fn unanswered(error: &KafkaError) -> LogError {
         LogError::Unavailable(why) => LogError::Unknown(why),
         refusal => refusal,
     }
-}
-
-fn not_empty(group: &str, why: &(RDKafkaErrorCode, String)) -> LogError {
-    match why.0 {
-        RDKafkaErrorCode::UnknownMemberId
-        | RDKafkaErrorCode::NonEmptyGroup
-        | RDKafkaErrorCode::GroupSubscribedToTopic
-        | RDKafkaErrorCode::RebalanceInProgress
-        | RDKafkaErrorCode::IllegalGeneration => LogError::GroupNotEmpty(group.to_owned()),
-        _ => refused(why),
-    }
-}
-
-/// Adds a position to a list.
-pub(super) fn put(list: &mut TopicPartitionList, part: &TopicPartition, at: &Committed) -> Result<(), LogError> {
-    let mut element = list.add_partition(&part.topic, part.partition);
-    element.set_offset(rdkafka::Offset::Offset(at.offset)).map_err(|error| LogError::Invalid(error.to_string()))?;
-    element.set_metadata(at.metadata.as_str());
-    Ok(())
-}
-
-/// A line about a committed position; none if there is no position.
-pub(super) fn committed_of(element: Element) -> Option<(TopicPartition, Committed)> {
-    let at = Committed { offset: element.offset, metadata: element.metadata };
-    if at.offset < 0 || element.error.is_some() {
-        return None;
-    }
-    Some((TopicPartition { topic: element.topic, partition: element.partition }, at))
 }

@@ -11,6 +11,7 @@ mod offsets;
 mod producer;
 mod reader;
 mod refusal;
+mod tend;
 mod topics;
 
 use std::{
@@ -25,10 +26,9 @@ use std::{
 use async_trait::async_trait;
 use rdkafka::admin::AdminClient;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
-use tracing::debug;
 
 pub(crate) use self::client::check_passed_on;
 pub use self::topics::batch_advice;
@@ -40,6 +40,7 @@ use self::{
     offsets::Offsets,
     producer::{Done, Producer},
     reader::{Range, Readers},
+    tend::{look_after, mend},
     topics::{Topics, askable},
 };
 use crate::{
@@ -51,10 +52,6 @@ use crate::{
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// All brokers out of reach for this long: records are refused at once.
 const AWAY_FOR: Duration = Duration::from_secs(1);
-/// How often the producer is looked after, even if it does not call, and brokers that were lost are looked for.
-const LOOK_AFTER: Duration = Duration::from_millis(500);
-/// How often what is known of topics is made new.
-const TOPICS_AFTER: Duration = Duration::from_secs(10);
 /// Bytes of key, value and headers that can be sent whatever `producer.record_bytes` says: dead letters have them.
 const MIN_RECORD_BYTES: usize = 2 << 20;
 
@@ -172,37 +169,6 @@ impl Inner {
     }
 }
 
-/// Mends the producer whenever it breaks, at once: nothing is taken meanwhile. Ends with the log.
-async fn mend(inner: Weak<Inner>, trouble: Arc<Notify>) {
-    loop {
-        // Without a call too: one that could not be made is tried again.
-        let _ = tokio::time::timeout(LOOK_AFTER, trouble.notified()).await;
-        let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
-        let _ = tokio::task::spawn_blocking(move || inner.producer.mend()).await;
-    }
-}
-
-/// Notices that brokers are back, keeps topics current. Ends with the log.
-async fn look_after(inner: Weak<Inner>) {
-    let mut topics_due = Instant::now() + TOPICS_AFTER;
-    loop {
-        tokio::time::sleep(LOOK_AFTER).await;
-        let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Acquire)) else { return };
-        inner.admin.drain();
-        inner.readers.drain();
-        inner.offsets.drain();
-        if inner.reach.away().is_some() && inner.admin.ping(LOOK_AFTER).await.is_ok() {
-            inner.reach.found();
-        }
-        if Instant::now() >= topics_due {
-            topics_due = Instant::now() + TOPICS_AFTER;
-            if let Err(why) = inner.refresh().await {
-                debug!(%why, "Topics can't be looked at now.");
-            }
-        }
-    }
-}
-
 /// What a call of `count` records waits for.
 async fn receipts(inner: Weak<Inner>, done: oneshot::Receiver<Done>, count: usize) -> Receipts {
     match done.await {
@@ -266,6 +232,11 @@ impl Log for KafkaLog {
 
     fn is_compacted(&self, topic: &str) -> bool {
         self.inner.topics.wants_keys(topic)
+    }
+
+    async fn topic_id(&self, topic: &str) -> Result<Option<Arc<str>>, LogError> {
+        self.open_still()?;
+        self.inner.admin.topic_id(topic).await
     }
 
     async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError> {

@@ -1,4 +1,4 @@
-//! What groups have committed, asked by a client of each group that never joins it.
+//! Offsets of groups. What is committed is asked by a client of the group that never joins it.
 //!
 //! Not by librdkafka's admin call for it: after a coordinator that hung, that one aborts the process (its pull request 5397).
 
@@ -11,13 +11,14 @@ use std::{
 use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::RDKafkaErrorCode,
     topic_partition_list::TopicPartitionListElem,
 };
 
 use super::{
-    admin::committed_of,
+    admin::Admin,
     client::{ASK_TIMEOUT, Cluster, Context, refused, unavailable},
-    native::{Element, Event, Events, Waker},
+    native::{self, Element, Event, Events, Waker},
 };
 use crate::{Committed, LogError, TopicPartition, sync::lock, topic};
 
@@ -164,4 +165,73 @@ pub(super) fn ask(
         return Err(refused(&(code, String::new())));
     }
     Ok(lines.into_iter().filter_map(committed_of).collect())
+}
+
+impl Admin {
+    /// Sets or forgets offsets of a group without members.
+    pub async fn set_committed(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, Option<Committed>)],
+    ) -> Result<(), LogError> {
+        topic::check_group(group)?;
+        let (mut set, mut forget) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let topics: BTreeMap<_, _> = offsets.iter().map(|(part, _)| (part.topic.to_string(), ())).collect();
+        let known = self.infos(topics.into_keys().collect()).await?;
+        for (part, committed) in offsets {
+            topic::check_committed(committed.as_ref())?;
+            let Some(_) = known.iter().find(|info| info.name == part.topic && info.partitions > part.partition) else {
+                return Err(LogError::UnknownTopic(part.topic.to_string()));
+            };
+            match committed {
+                Some(committed) => put(&mut set, part, committed)?,
+                None => drop(forget.add_partition(&part.topic, part.partition)),
+            }
+        }
+        let group = group.to_owned();
+        self.blocking(move |admin| {
+            let mut answers = Vec::new();
+            if set.count() > 0 {
+                let asked = native::alter_group_offsets(admin.inner(), &group, &set, ASK_TIMEOUT);
+                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
+            }
+            if forget.count() > 0 {
+                let asked = native::delete_group_offsets(admin.inner(), &group, &forget, ASK_TIMEOUT);
+                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
+            }
+            match answers.into_iter().find_map(|answer| answer.error) {
+                Some(code) => Err(not_empty(&group, &(code, String::new()))),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+fn not_empty(group: &str, why: &(RDKafkaErrorCode, String)) -> LogError {
+    match why.0 {
+        RDKafkaErrorCode::UnknownMemberId
+        | RDKafkaErrorCode::NonEmptyGroup
+        | RDKafkaErrorCode::GroupSubscribedToTopic
+        | RDKafkaErrorCode::RebalanceInProgress
+        | RDKafkaErrorCode::IllegalGeneration => LogError::GroupNotEmpty(group.to_owned()),
+        _ => refused(why),
+    }
+}
+
+/// Adds a position to a list.
+pub(super) fn put(list: &mut TopicPartitionList, part: &TopicPartition, at: &Committed) -> Result<(), LogError> {
+    let mut element = list.add_partition(&part.topic, part.partition);
+    element.set_offset(rdkafka::Offset::Offset(at.offset)).map_err(|error| LogError::Invalid(error.to_string()))?;
+    element.set_metadata(at.metadata.as_str());
+    Ok(())
+}
+
+/// A line about a committed position; none if there is no position.
+fn committed_of(element: Element) -> Option<(TopicPartition, Committed)> {
+    let at = Committed { offset: element.offset, metadata: element.metadata };
+    if at.offset < 0 || element.error.is_some() {
+        return None;
+    }
+    Some((TopicPartition { topic: element.topic, partition: element.partition }, at))
 }

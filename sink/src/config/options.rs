@@ -50,8 +50,11 @@ pub struct ConnectorOptions {
     pub s3: Option<S3Options>,
     /// How objects are created.
     pub exactly_once: Option<ExactlyOnceOptions>,
-    /// Topics by name, or `["*"]` for all but dead letters and internal ones. Default `["*"]`.
+    /// Topics by name, or `["*"]` for all but dead letters, `replay.*`, and those whose name begins with an underscore
+    /// (`_schemas`, `__consumer_offsets`), which belong to other programs. Default `["*"]`.
     pub topics: Option<Vec<String>>,
+    /// Topics that `["*"]` leaves out too, by name: `[connect-configs, connect-offsets]`. Default: none.
+    pub topics_except: Option<Vec<String>>,
     /// Folder below `url` that all keys start with. Default: none.
     #[serde(rename = "topics.dir", alias = "topics_dir")]
     pub topics_dir: Option<String>,
@@ -69,7 +72,9 @@ pub struct ConnectorOptions {
     pub metadata: Option<MetadataOptions>,
     /// Tasks, 1 to 64: they share the partitions. Default 1.
     pub tasks_max: Option<usize>,
-    /// Where to begin a partition that the connector has never read. Default `earliest`.
+    /// Where to begin a topic that the connector has never read: `earliest`, the first record kept; `latest`, what comes
+    /// from now on; `{timestamp_ms: N}`, the first record at or after this time, ms since the epoch. Partitions that are
+    /// added to a topic later begin at their first record. Default `earliest`.
     pub start: Option<StartOptions>,
     /// When the committed offset does not fit the topic. Default `fail`.
     pub on_offset_mismatch: Option<OnOffsetMismatch>,

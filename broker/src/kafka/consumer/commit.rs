@@ -12,7 +12,7 @@ use rdkafka::{
     error::RDKafkaErrorCode,
 };
 
-use super::super::{admin::put, client::Context, native};
+use super::super::{client::Context, native, offsets::put};
 use crate::{
     CommitError, Committed, Committer, Epoch, TopicPartition,
     sync::{read, write},

@@ -26,7 +26,7 @@ use super::{
     commit::Seat,
     desk::{Desk, Wish},
 };
-use crate::{GroupSpec, LogError, Offset, TopicPartition, is_internal};
+use crate::{GroupSpec, LogError, Offset, TopicPartition, is_one_of_all};
 
 /// Longest wait in librdkafka; wishes end it at once.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -154,7 +154,7 @@ impl Service {
         if self.spec.all_topics {
             match self.runtime.block_on(self.admin.names()) {
                 Ok(names) => {
-                    wanted.extend(names.into_iter().filter(|n| !is_internal(n) && !self.spec.except.contains(n)))
+                    wanted.extend(names.into_iter().filter(|n| is_one_of_all(n) && !self.spec.except.contains(n)))
                 }
                 Err(why) => {
                     debug!(%why, "Topics can't be listed now.");
