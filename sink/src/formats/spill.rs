@@ -28,7 +28,15 @@ pub struct Spill {
 
 fn nameless(dir: &Path) -> io::Result<File> {
     let path = dir.join(format!("spill-{}", uuid::Uuid::new_v4().simple()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    let open = || OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    let file = match open() {
+        // Someone tidies temporary folders.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(dir)?;
+            open()?
+        }
+        other => other?,
+    };
     fs::remove_file(path)?;
     Ok(file)
 }
@@ -186,4 +194,22 @@ impl Drop for Column {
 
 fn external(error: io::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test: a failed expectation is the result")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_tidied_away_is_made_again() {
+        let home = tempfile::tempdir().unwrap();
+        let spill = Spill { dir: home.path().join("tmp/0"), threshold: 4 };
+        for _ in 0..2 {
+            let mut output = Output::new(spill.clone());
+            output.write_all(b"more than four").unwrap();
+            assert!(matches!(output.into_content(), Content::File(_, 14)));
+            fs::remove_dir_all(home.path().join("tmp")).unwrap();
+        }
+    }
 }
