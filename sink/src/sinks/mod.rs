@@ -56,6 +56,8 @@ pub struct Claim {
     pub low: Offset,
     /// The offset that the log gives to the next record.
     pub high: Offset,
+    /// Partitions of the topic now; asked where nothing is committed.
+    pub partitions: Option<i32>,
 }
 
 /// Where to go on with a claimed partition.
@@ -149,8 +151,8 @@ pub trait Sink: Send + Sync {
     /// [`crate::config::OnOffsetMismatch`]. Never `Skip`.
     async fn rebase(&self, claim: &Claim) -> Result<Resume, SinkError>;
     /// Takes a partition over for good: its identity is kept in the store, so that a topic created anew is noticed.
-    /// `replace` accepts another identity than the one kept.
-    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError>;
+    /// `replace` accepts another identity than the one kept. True: the topic was taken over before it had this partition.
+    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<bool, SinkError>;
     /// Fingerprint of the settings that decide keys and rows of new groups.
     fn cfg(&self) -> &str;
     /// Makes sure that a successor with other settings can finish groups cut with these. Before the first intent.

@@ -74,10 +74,11 @@ pub(super) async fn claim(shared: &Shared, request: &Request) -> Result<Claimed,
         None => committed(shared, &request.part, &request.cancel.soft).await?,
     };
     let bounds = bounds(shared, request).await?;
-    let claim = describe(shared, request, committed.as_ref(), bounds)?;
-    let mut refusal = misfit(&claim, bounds);
-    if let Some(refusal) = refusal.take_if(|_| !claim.by_hand) {
-        return rebase(shared, request, &claim, bounds, refusal).await;
+    let mut claim = describe(shared, request, committed.as_ref(), bounds)?;
+    if committed.is_none() {
+        let log = &shared.context.deps.log;
+        let topic = patiently(shared, &request.cancel.soft, || log.topic(&request.part.topic)).await?;
+        claim.partitions = Some(topic.partitions);
     }
     let sink = &shared.context.sink;
     let resume = patiently(shared, &request.cancel.soft, || sink.resume_from(&claim)).await?;
@@ -85,11 +86,12 @@ pub(super) async fn claim(shared: &Shared, request: &Request) -> Result<Claimed,
         return rebase(shared, request, &claim, bounds, Refusal { code, advice }).await;
     }
     // An offset that was moved outside the log does no harm where the store says how far it was.
-    if let (Resume::FromLog | Resume::Skip { .. }, Some(refusal)) = (&resume, refusal) {
+    let harmless = claim.by_hand && !matches!(resume, Resume::FromLog | Resume::Skip { .. });
+    if let Some(refusal) = misfit(&claim, bounds).filter(|_| !harmless) {
         return rebase(shared, request, &claim, bounds, refusal).await;
     }
-    patiently(shared, &request.cancel.soft, || sink.adopt(&claim, false)).await?;
-    position(shared, request, &claim, bounds, resume).await
+    let added = patiently(shared, &request.cancel.soft, || sink.adopt(&claim, false)).await?;
+    position(shared, request, &claim, bounds, resume, added).await
 }
 
 /// The group's committed position of a partition.
@@ -128,6 +130,7 @@ fn describe(
         by_hand: committed.is_some_and(|c| c.metadata.is_empty()),
         low: bounds.low,
         high: bounds.high,
+        partitions: None,
     })
 }
 
@@ -165,6 +168,11 @@ async fn rebase(
 ) -> Result<Claimed, ClaimEnd> {
     let TaskContext { settings, sink, deps, .. } = &shared.context;
     let Refusal { code, advice } = refusal;
+    // What is committed is of the old topic: a person who makes room finds the new one at its start. Until then the
+    // store's word refuses it.
+    if code == "TOPIC_RECREATED" && !claim.by_hand {
+        start_at(shared, request, bounds.low, bounds.high).await?;
+    }
     if settings.on_offset_mismatch == OnOffsetMismatch::Fail || code == "INTENT_CONFIG_UNKNOWN" {
         return Err(ClaimEnd::Failed(Trouble { code, advice }));
     }
@@ -181,7 +189,7 @@ async fn rebase(
     patiently(shared, stop, || sink.adopt(claim, true)).await?;
     deps.metrics.rebased.with_label_values(&[settings.name.as_str()]).inc();
     let offset = match resume {
-        Resume::Redo { .. } => return position(shared, request, &anew, bounds, resume).await,
+        Resume::Redo { .. } => return position(shared, request, &anew, bounds, resume, false).await,
         Resume::Done { end } => bounds.low.max(end + 1),
         _ => bounds.low,
     };
@@ -194,6 +202,7 @@ async fn position(
     claim: &Claim,
     bounds: Watermarks,
     resume: Resume,
+    added: bool,
 ) -> Result<Claimed, ClaimEnd> {
     if let Some(trouble) = moved(claim, &resume) {
         let TaskContext { number, settings, board, .. } = &shared.context;
@@ -214,6 +223,8 @@ async fn position(
         // From now on it is ours.
         (_, Some(offset)) if claim.by_hand => start_at(shared, request, offset, bounds.high).await,
         (_, Some(offset)) => Ok(Claimed { committed: offset, high: bounds.high, redo: None }),
+        // Whoever had it grow has records for it, and the settings' start was for the topic as it was first seen.
+        (_, None) if added => start_at(shared, request, bounds.low, bounds.high).await,
         (_, None) => {
             let offset = first_offset(shared, request, bounds).await?;
             start_at(shared, request, offset, bounds.high).await
@@ -318,7 +329,17 @@ mod tests {
     fn claim(committed: Option<Offset>, end: Option<Offset>) -> Claim {
         let intent = end.map(|end| Intent { end, rows: 1, time_ms: 0, cfg: "0123456789abcdef".to_owned() });
         let part = TopicPartition::new("t", 0);
-        Claim { part, cluster_id: "c".into(), topic_id: None, committed, intent, by_hand: false, low: 10, high: 20 }
+        Claim {
+            part,
+            cluster_id: "c".into(),
+            topic_id: None,
+            committed,
+            intent,
+            by_hand: false,
+            low: 10,
+            high: 20,
+            partitions: None,
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Task {
         let flushing = self.parts.values().filter(|p| p.is_flushing()).count();
         let shared = Arc::clone(&self.shared);
         let Some(partition) = self.parts.get_mut(part) else { return false };
-        let epoch = partition.epoch;
+        let (epoch, topic_id) = (partition.epoch, partition.topic_id.clone());
         let Some(reading) = partition.reading_mut() else { return false };
         if reading.flush.is_some() || flushing >= shared.context.settings.flushes_in_flight {
             return false;
@@ -79,7 +79,7 @@ impl Task {
         let cancel = Cancel::default();
         reading.flush = Some(cancel.clone());
         let part = part.clone();
-        let job = Job { part: part.clone(), epoch, range, reason, letters, announced, cancel, share };
+        let job = Job { part: part.clone(), epoch, topic_id, range, reason, letters, announced, cancel, share };
         self.running.push(Box::pin(async move {
             let flushed = flush(&shared, job, content).await;
             Event::Flushed { part, epoch, flushed }

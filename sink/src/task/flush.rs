@@ -1,5 +1,7 @@
 //! One flush, from the cut to the commit: S1 close, S2 receipts, S3 intent, S4 write, S5 commit.
 
+use std::sync::Arc;
+
 use forebay_broker::{Epoch, TopicPartition};
 use tracing::{debug, warn};
 
@@ -23,6 +25,8 @@ use crate::{
 pub(super) struct Job {
     pub part: TopicPartition,
     pub epoch: Epoch,
+    /// The topic's identity at the claim.
+    pub topic_id: Option<Arc<str>>,
     pub range: Group,
     pub reason: Reason,
     pub letters: Vec<LetterCall>,
@@ -51,6 +55,8 @@ pub(super) enum Outcome {
     Fenced,
     /// Claim again, and read again from the committed offset.
     ReadAgain(String),
+    /// The topic was made anew meanwhile, under this identity: claim again, as it is for the claim to say what follows.
+    Recreated(Arc<str>),
     /// Its files could not be closed, for want of disk space or the like: the same.
     Spoiled(String),
     Failed(Trouble),
@@ -88,6 +94,7 @@ pub(super) async fn flush(shared: &Shared, mut job: Job, content: Option<Box<dyn
 async fn steps(shared: &Shared, job: &mut Job, content: Option<Box<dyn OpenGroup>>) -> Result<(u64, Written), Outcome> {
     let sealed = close(job, content).await?;
     receipts(job).await?;
+    same_topic(shared, job).await?;
     let rows = sealed.as_ref().map_or(0, |sealed| sealed.rows());
     let mut written = Written::default();
     if let Some(sealed) = &sealed {
@@ -132,6 +139,17 @@ async fn receipts(job: &mut Job) -> Result<(), Outcome> {
     Ok(())
 }
 
+/// A consumer reads on, from where it is, in a topic that was deleted and made again at once: only the identity tells.
+/// An announced group was claimed just now, and that compared.
+async fn same_topic(shared: &Shared, job: &Job) -> Result<(), Outcome> {
+    let Some(was) = job.topic_id.as_ref().filter(|_| job.announced.is_none()) else { return Ok(()) };
+    let log = &shared.context.deps.log;
+    match patiently(shared, &job.cancel.hard, || log.topic_id(&job.part.topic)).await? {
+        Some(is) if is != *was => Err(Outcome::Recreated(is)),
+        _ => Ok(()),
+    }
+}
+
 /// S3: what will be written is announced, before any of it is. From here on the group has this end, whoever writes it.
 async fn announce(shared: &Shared, job: &Job, rows: u64) -> Result<(), Outcome> {
     if let Some(intent) = &job.announced {
@@ -152,7 +170,8 @@ async fn announce(shared: &Shared, job: &Job, rows: u64) -> Result<(), Outcome> 
 }
 
 fn check_redo(shared: &Shared, job: &Job, intent: &Intent, rows: u64) {
-    if intent.rows == rows {
+    // One that was found in the store does not tell its rows.
+    if intent.rows == rows || intent.rows == 0 {
         return;
     }
     let name = shared.context.settings.name.as_str();

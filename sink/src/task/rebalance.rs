@@ -118,6 +118,11 @@ impl Task {
                 self.read_again(part, &why);
                 Ok(())
             }
+            Outcome::Recreated(id) => {
+                partition.topic_id = Some(id);
+                self.read_again(part, "its topic was deleted and made again");
+                Ok(())
+            }
             Outcome::Spoiled(why) => {
                 shared.outages.tell(&mut partition.failing, &Outage::spill(&why));
                 self.read_again(part, &why);

@@ -63,7 +63,7 @@ impl Sink for FaultySink {
     async fn rebase(&self, claim: &Claim) -> Result<Resume, SinkError> {
         self.lake.rebase(claim).await
     }
-    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError> {
+    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<bool, SinkError> {
         self.lake.adopt(claim, replace).await
     }
     fn cfg(&self) -> &str {

@@ -22,6 +22,7 @@ pub struct SlowLog {
     waiting: AtomicUsize,
     most: AtomicUsize,
     unknown: Mutex<Option<Arc<str>>>,
+    recreated: AtomicBool,
     group: Arc<Group>,
 }
 
@@ -42,6 +43,7 @@ impl SlowLog {
             waiting: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             unknown: Mutex::default(),
+            recreated: AtomicBool::new(false),
             group: Arc::default(),
         }
     }
@@ -53,6 +55,11 @@ impl SlowLog {
     /// Knows nothing of this topic when records come for it, though it lists it.
     pub fn forget(&self, topic: Option<&str>) {
         *self.unknown.lock().unwrap() = topic.map(Into::into);
+    }
+
+    /// Topics bear another identity from now on; consumers are not told, as on a cluster.
+    pub fn recreate_topics(&self) {
+        self.recreated.store(true, Ordering::SeqCst);
     }
 
     /// The consumer's next poll tells that it has ended.
@@ -131,6 +138,10 @@ impl Log for SlowLog {
         self.group.joins.fetch_add(1, Ordering::SeqCst);
         let inner = self.log.subscribe(spec).await?;
         Ok(Box::new(SlowConsumer { inner, group: Arc::clone(&self.group), owed: Vec::new() }))
+    }
+    async fn topic_id(&self, topic: &str) -> Result<Option<Arc<str>>, LogError> {
+        let id = self.log.topic_id(topic).await?;
+        Ok(if self.recreated.load(Ordering::SeqCst) { Some("another".into()) } else { id })
     }
     async fn committed(
         &self,

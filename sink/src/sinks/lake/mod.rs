@@ -76,6 +76,9 @@ enum Refused {
 struct Identity {
     cluster_id: String,
     topic_id: Option<String>,
+    /// Those it had when the first of them was claimed; the others were added later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partitions: Option<i32>,
 }
 
 impl LakeSink {
@@ -166,7 +169,8 @@ impl Inner {
         let is = claim.topic_id.as_deref().unwrap_or_default();
         format!(
             "The topic {} was deleted and created again (its id was {was}, now {is}). Its old files have the keys of \
-             the new ones: move {topic}/ and _forebay/{}/{topic}/ away.",
+             the new ones: move {topic}/ and _forebay/{}/{topic}/ away. The connector then delivers the new topic from \
+             its first record on.",
             claim.part.topic, self.connector
         )
     }
@@ -313,20 +317,24 @@ impl Sink for LakeSink {
         }
     }
 
-    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<(), SinkError> {
+    async fn adopt(&self, claim: &Claim, replace: bool) -> Result<bool, SinkError> {
+        let topic = &claim.part.topic;
+        let known = if replace { None } else { self.0.identity(topic).await? };
         let identity = Identity {
             cluster_id: claim.cluster_id.to_string(),
             topic_id: claim.topic_id.as_deref().map(ToOwned::to_owned),
+            partitions: known.as_ref().map_or(claim.partitions, |known| known.partitions),
         };
-        let topic = &claim.part.topic;
-        let known = if replace { None } else { self.0.identity(topic).await? };
+        let then = |known: &Identity| known.partitions.unwrap_or(0);
+        let added = known.as_ref().is_some_and(|known| claim.part.partition >= then(known));
         // An id that the log could not tell before is added; another one is never put in its place by itself.
         let adds = known.as_ref().is_some_and(|known| known.topic_id.is_none() && identity.topic_id.is_some());
         if known.is_some() && !adds {
-            return Ok(());
+            return Ok(added);
         }
         let text = serde_json::to_string(&identity).unwrap_or_default();
-        self.0.store.put_control(&identity_file(topic), &text, replace || adds).await
+        self.0.store.put_control(&identity_file(topic), &text, replace || adds).await?;
+        Ok(added)
     }
 
     fn cfg(&self) -> &str {
