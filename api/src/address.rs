@@ -8,12 +8,16 @@ use forebay_avro::{
     json::{self, Found},
     violation::{Segment, Violation},
 };
-use forebay_broker::{Headers, NewRecord};
+use forebay_broker::{Headers, NewRecord, TimestampLimits};
+use jiff::{
+    SignedDuration,
+    civil::{DateTime, date},
+};
 
 use crate::{
     config::{DEFAULT_KEY_POINTERS, HeaderSet, RecordTimestamp, TopicSettings},
     context::{RequestContext, is_correlation_id},
-    problem::{Code, ErrorItem, Problem},
+    problem::{Code, ErrorItem, Problem, of_log::out_of_range},
 };
 
 /// Header names, made once; records share them.
@@ -49,6 +53,8 @@ pub(crate) struct Envelope<'a> {
     pub shape: Shape,
     /// The log takes no record of the topic without a key.
     pub compacted: bool,
+    /// Which timestamps the log takes.
+    pub timestamps: TimestampLimits,
     /// The caller's `Event-Key`.
     pub event_key: Option<&'a [u8]>,
     pub received_at_ms: i64,
@@ -72,6 +78,7 @@ impl<'a> Envelope<'a> {
             names,
             shape,
             compacted: false,
+            timestamps: TimestampLimits::NONE,
             event_key: None,
             received_at_ms: 0,
             key_bytes: usize::MAX,
@@ -97,9 +104,7 @@ pub(crate) fn record(envelope: &Envelope<'_>, event: &Encoded<'_>, value: Bytes)
     let headers = headers(envelope, event).map_err(|v| Unaddressed::Event(Code::SchemaValidationFailed, v))?;
     let timestamp_ms = match envelope.settings.record_timestamp {
         RecordTimestamp::Receipt => envelope.received_at_ms,
-        RecordTimestamp::Event => {
-            i64::try_from(event.timestamp_ns.div_euclid(1_000_000)).unwrap_or(envelope.received_at_ms)
-        }
+        RecordTimestamp::Event => event_time(envelope, event)?,
     };
     Ok(NewRecord {
         topic: envelope.topic.clone(),
@@ -109,6 +114,16 @@ pub(crate) fn record(envelope: &Envelope<'_>, event: &Encoded<'_>, value: Bytes)
         headers,
         timestamp_ms: Some(timestamp_ms),
     })
+}
+
+/// The event's own time, if the log takes it.
+fn event_time(envelope: &Envelope<'_>, event: &Encoded<'_>) -> Result<i64, Unaddressed> {
+    let now_ms = envelope.received_at_ms;
+    let at = i64::try_from(event.timestamp_ns.div_euclid(1_000_000)).unwrap_or(now_ms);
+    match envelope.timestamps.surely_passed(&envelope.topic, at, now_ms) {
+        Some(outside) => Err(Unaddressed::Event(Code::TimestampOutOfRange, out_of_range(&outside))),
+        None => Ok(at),
+    }
 }
 
 /// Where key pointers are looked up: in an event's parts if they are at hand, which spares a walk over the whole.
@@ -282,10 +297,38 @@ fn escape(name: &str) -> Cow<'_, str> {
 
 /// RFC 3339 in UTC, with as many digits as the time has.
 pub(crate) fn rfc3339(timestamp_ns: i128) -> String {
-    jiff::Timestamp::from_nanosecond(timestamp_ns).map(|time| time.to_string()).unwrap_or_default()
+    utc(timestamp_ns).map(|time| format!("{time}Z")).unwrap_or_default()
 }
 
 /// RFC 3339 in UTC with milliseconds.
 pub(crate) fn rfc3339_ms(timestamp_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(timestamp_ms).map(|time| format!("{time:.3}")).unwrap_or_default()
+    utc(i128::from(timestamp_ms) * 1_000_000).map(|time| format!("{time:.3}Z")).unwrap_or_default()
+}
+
+/// Not by way of [`jiff::Timestamp`], which ends a day before the year 9999 does: events may be of its last day.
+fn utc(timestamp_ns: i128) -> Option<DateTime> {
+    const SECOND: i128 = 1_000_000_000;
+    let seconds = i64::try_from(timestamp_ns.div_euclid(SECOND)).ok()?;
+    let nanos = i32::try_from(timestamp_ns.rem_euclid(SECOND)).ok()?;
+    date(1970, 1, 1).at(0, 0, 0, 0).checked_add(SignedDuration::new(seconds, nanos)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_all_years_that_events_can_have() {
+        let table = [
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+            (1_700_000_000_500, "2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20.500Z"),
+            (i64::MAX, "", ""),
+            (i64::MIN, "", ""),
+        ];
+        for (ms, shortest, with_ms) in table {
+            assert_eq!((&*rfc3339(i128::from(ms) * 1_000_000), &*rfc3339_ms(ms)), (shortest, with_ms), "{ms}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Why the log did not do as asked. Variants by what the caller must do.
 
-use crate::{Offset, TopicPartition};
+use crate::{Offset, OutsideLimit, TopicPartition};
 
 /// Why a record was not, or maybe not, stored. Variants by what the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum ProduceError {
     /// The topic is compacted, and the record has no key. Certainly not stored.
     #[error("topic {0:?} is compacted, and takes no record without a key")]
     KeyRequired(String),
+    /// The record's timestamp is too far from now for its topic. Certainly not stored.
+    #[error(transparent)]
+    Timestamp(OutsideLimit),
     /// The record is over the topic's limit. Certainly not stored.
     #[error("the record has {bytes} bytes, over the limit of {max}")]
     TooLarge {

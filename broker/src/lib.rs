@@ -16,6 +16,7 @@ pub mod partition;
 pub mod record;
 pub mod sim;
 mod sync;
+mod timestamps;
 pub mod topic;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 pub use error::{CommitError, LogError, ProduceError};
 pub use open::{Opened, open};
 pub use record::{Headers, NewRecord, Offset, Receipt, Record, TimestampType, TopicPartition};
+pub use timestamps::{OutsideLimit, Side, TimestampLimits};
 
 /// Number of an assignment of a partition to a consumer. Grows with every assignment within a process.
 pub type Epoch = u64;
@@ -69,6 +71,11 @@ pub trait Log: Send + Sync + 'static {
         let _ = topic;
         false
     }
+    /// Which timestamps a topic takes, in the same way; [`ProduceError::Timestamp`] tells who does not ask.
+    fn timestamp_limits(&self, topic: &str) -> TimestampLimits {
+        let _ = topic;
+        TimestampLimits::NONE
+    }
 
     /// Low (first kept) and high (next to be written) offset.
     async fn watermarks(&self, part: &TopicPartition) -> Result<Watermarks, LogError>;
@@ -86,9 +93,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// Takes the records of a request, or refuses them all at once: [`ProduceError::QueueFull`] or
     /// [`ProduceError::Unavailable`]. What is wrong with a single record ([`ProduceError::UnknownTopic`],
-    /// [`ProduceError::KeyRequired`], [`ProduceError::TooLarge`], [`ProduceError::Invalid`]) comes as its receipt; the
-    /// others are stored. Never waits for room. Each partition keeps the order of the call. The records go on their way even if the returned future is
-    /// dropped.
+    /// [`ProduceError::KeyRequired`], [`ProduceError::Timestamp`], [`ProduceError::TooLarge`], [`ProduceError::Invalid`])
+    /// comes as its receipt; the others are stored. Never waits for room. Each partition keeps the order of the call. The
+    /// records go on their way even if the returned future is dropped.
     fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError>;
     /// What waits for receipts now, and the limits.
     fn queue(&self) -> QueueUsage;
@@ -246,6 +253,8 @@ pub struct TopicInfo {
     /// Of each key only the last record is sure to be kept (`cleanup.policy`, the topic's own or its cluster's default,
     /// names `compact`): records without a key are refused. `None` where we may not see it.
     pub compacted: Option<bool>,
+    /// Which timestamps it takes (`message.timestamp.*`, its own or its cluster's default); `None` where we may not see it.
+    pub timestamps: Option<TimestampLimits>,
 }
 
 /// A partition's bounds.

@@ -1,5 +1,5 @@
-//! A topic of a Kafka cluster that is compacted, also while it runs, as those meet it who publish, look at the
-//! documents, or run the service.
+//! A topic of a Kafka cluster that is compacted, or limits timestamps, also while it runs, as those meet it who publish,
+//! look at the documents, or run the service.
 
 use std::{future::Future, path::PathBuf, process::Command, time::Duration};
 
@@ -21,8 +21,8 @@ const SEEN: Duration = Duration::from_secs(60);
 const ALTER: &str = r#"
 import sys
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-servers, topic, policy = sys.argv[1:]
-entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+servers, topic, setting, value = sys.argv[1:]
+entry = ConfigEntry(setting, value, incremental_operation=AlterConfigOpType.SET)
 admin = AdminClient({"bootstrap.servers": servers})
 for done in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]).values():
     done.result(30)
@@ -45,7 +45,8 @@ impl World {
             "data_dir: ./data\nbroker: {{url: \"kafka://{}\"}}\nproducer: {{linger_ms: 500}}\n\
              registry: {{listen: \"127.0.0.1:0\"}}\n\
              api: {{listen: \"127.0.0.1:{api}\", management_listen: \"127.0.0.1:{management}\"}}\n\
-             topics:\n  t: {{partitions: 1}}\n  bad: {{partitions: 1}}\n\
+             topics:\n  t: {{partitions: 1}}\n  bad: {{partitions: 1}}\n  \
+             timed: {{partitions: 1, record_timestamp: event, retention_ms: -1}}\n\
              connectors:\n  lake: {{url: \"file://./lake\", topics: [bad]}}\n",
             kafka.brokers()
         );
@@ -56,16 +57,24 @@ impl World {
         Ok(Self { dir, python, servers, role, api: format!("http://127.0.0.1:{api}") })
     }
 
-    fn alter(&self, topic: &str, policy: &str) -> Result<()> {
+    fn compact(&self, topic: &str, policy: &str) -> Result<()> {
+        self.alter(topic, "cleanup.policy", policy)
+    }
+
+    fn alter(&self, topic: &str, setting: &str, value: &str) -> Result<()> {
         let mut command = Command::new("timeout");
-        command.arg("60").arg(&self.python).args(["-c", ALTER, &self.servers, topic, policy]);
+        command.arg("60").arg(&self.python).args(["-c", ALTER, &self.servers, topic, setting, value]);
         let ran = command.output()?;
         ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         Ok(())
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
-        let request = reqwest::Client::new().post(format!("{}/api/v1/events/t{path}", self.api));
+        self.post_to("t", path, body).await
+    }
+
+    async fn post_to(&self, topic: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let request = reqwest::Client::new().post(format!("{}/api/v1/events/{topic}{path}", self.api));
         let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     }
@@ -136,13 +145,13 @@ async fn an_event_without_a_key_is_refused_alone() -> Result<()> {
     let world = World::start(&kafka, python).await?;
     let (status, answer) = world.post("", &event(None)).await?;
     ensure!(status == 200, "{answer}");
-    world.alter("t", "compact")?;
+    world.compact("t", "compact")?;
     world.keyless_is(422).await?;
     known(&world).await?;
     // What is known was just made new: the next change is met by records on their way.
-    world.alter("t", "delete")?;
+    world.compact("t", "delete")?;
     world.keyless_is(200).await?;
-    world.alter("t", "compact,delete")?;
+    world.compact("t", "compact,delete")?;
     changed_meanwhile(&world).await?;
     dead_letter_topic(&world).await
 }
@@ -202,7 +211,7 @@ async fn changed_meanwhile(world: &World) -> Result<()> {
 /// A topic for dead letters that someone compacted takes those with a key only. It is ours to mend, and everyone is
 /// told what; then all goes on by itself.
 async fn dead_letter_topic(world: &World) -> Result<()> {
-    world.alter("events.dlq", "compact")?;
+    world.compact("events.dlq", "compact")?;
     let (status, answer) = world.post("?on_invalid=dlq", &event(None)).await?;
     ensure!(status == 503 && answer["code"] == "log_unavailable" && answer["retryable"] == true, "{answer}");
     let says = world.check("dlq.topic")?;
@@ -230,10 +239,85 @@ async fn dead_letter_topic(world: &World) -> Result<()> {
     let dead = log.topic("events.dlq").await?;
     ensure!(dead.compacted == Some(true), "{dead:?}");
 
-    world.alter("events.dlq", "delete")?;
+    world.compact("events.dlq", "delete")?;
     world.until("the connector goes on", || async { Ok(world.lake().await?["code"].is_null()) }).await?;
     let (status, answer) = world.post("?on_invalid=dlq", &event(None)).await?;
     ensure!(status == 202 && answer["status"] == "dead_lettered", "{answer}");
     log.close().await?;
+    Ok(())
+}
+
+/// So many seconds from now.
+fn at(ahead_s: i64) -> Value {
+    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead_s);
+    json!({"event_id": "e", "timestamp": time.to_string(), "event_type": "seen", "payload": {}})
+}
+
+/// 422 `timestamp_out_of_range` at the timestamp, with the limit that it passes and what to do.
+fn untaken(problem: &Value, event: &Value, loc: &Value, setting: &str) -> Result<()> {
+    let item = &problem["errors"][0];
+    ensure!(problem["code"] == "timestamp_out_of_range" && problem["status"] == 422, "{problem}");
+    ensure!(problem["retryable"] == false && item["type"] == "timestamp_out_of_range", "{problem}");
+    ensure!(item["loc"] == *loc && item["pointer"] == "/timestamp", "{problem}");
+    let msg = item["msg"].as_str().unwrap_or_default();
+    let time = event["timestamp"].as_str().and_then(|time| time.split_once('.')).context("a time")?.0;
+    ensure!(msg.starts_with(time) && msg.contains(setting), "{problem}");
+    ensure!(msg.contains("3600000 ms") && msg.contains("topics.timed.record_timestamp: receipt"), "{problem}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timestamp_that_the_cluster_does_not_take_is_refused_alone() -> Result<()> {
+    let kafka = require!(Kafka::single(), Ok(()));
+    let python = require!(python(), Ok(()));
+    let world = World::start(&kafka, python).await?;
+    let (hour, after) = (3_600, "message.timestamp.after.max.ms");
+    let (late, years_ago) = (at(2 * hour), event(Some("u")));
+    for path in ["", "/validate"] {
+        let (status, answer) = world.post_to("timed", path, &late).await?;
+        ensure!(status == 422, "{answer}");
+        untaken(&answer, &late, &json!(["body", "timestamp"]), after)?;
+        // Where the time of receipt counts any will do.
+        let (status, answer) = world.post(path, &late).await?;
+        ensure!(status == 200, "{answer}");
+    }
+    let batch = json!({"events": [years_ago, late, at(0)]});
+    let in_batch = json!(["body", "events", 1, "timestamp"]);
+    let (status, answer) = world.post_to("timed", "/batch", &batch).await?;
+    ensure!(status == 207 && statuses(&answer) == ["accepted", "invalid", "accepted"], "{answer}");
+    untaken(&answer["results"][1]["error"], &late, &in_batch, after)?;
+    let (status, answer) = world.post_to("timed", "/batch?atomic=validate", &batch).await?;
+    ensure!(status == 422 && statuses(&answer) == ["retry", "invalid", "retry"], "{answer}");
+    let (status, answer) = world.post_to("timed", "/batch?on_invalid=dlq", &batch).await?;
+    ensure!(status == 202 && statuses(&answer) == ["accepted", "dead_lettered", "accepted"], "{answer}");
+    let says = world.check("topics.timed.record_timestamp")?;
+    ensure!(says.contains("over 3600000 ms ahead of now") && !says.contains("before now"), "{says}");
+
+    // The cluster's clock decides what is close; one request brings it, others share its batch.
+    let close = at(hour + 30);
+    let shared = json!([at(0), close]);
+    let in_shared = json!(["body", 1, "timestamp"]);
+    let neighbours = || world.post_to("timed", "", &years_ago);
+    let (before, own, behind) =
+        tokio::try_join!(neighbours(), world.post_to("timed", "/batch", &shared), neighbours())?;
+    ensure!(own.0 == 207 && statuses(&own.1) == ["retry", "invalid"], "{}", own.1);
+    untaken(&own.1["results"][1]["error"], &close, &in_shared, after)?;
+    for (status, answer) in [before, behind] {
+        ensure!(status == 503 && answer["code"] == "log_unavailable" && answer["retryable"] == true, "{answer}");
+    }
+
+    // So it does with a limit that was set a moment ago, which is learnt from.
+    world.alter("timed", "message.timestamp.before.max.ms", "3600000")?;
+    let old = at(-24 * hour);
+    let shared = json!([at(0), old]);
+    for (status_of_other, told) in [(503, "retry"), (200, "accepted")] {
+        let (other, own) = tokio::try_join!(
+            async { world.post_to("timed", "", &at(0)).await },
+            world.post_to("timed", "/batch", &shared)
+        )?;
+        ensure!(own.0 == 207 && statuses(&own.1) == [told, "invalid"], "{}", own.1);
+        untaken(&own.1["results"][1]["error"], &old, &in_shared, "message.timestamp.before.max.ms")?;
+        ensure!(other.0 == status_of_other, "{}", other.1);
+    }
     Ok(())
 }

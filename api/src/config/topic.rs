@@ -106,7 +106,8 @@ pub enum RecordTimestamp {
     /// When the event was received.
     #[default]
     Receipt,
-    /// The event's `timestamp`. A Kafka cluster deletes by it, so that there `retention_ms` must be said too.
+    /// The event's `timestamp`. A Kafka cluster deletes by it, so that there `retention_ms` must be said too, and refuses
+    /// what is too far from now (`message.timestamp.after.max.ms`: by default an hour ahead).
     Event,
 }
 

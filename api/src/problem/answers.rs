@@ -41,6 +41,7 @@ const CHECKED: &[Code] = &[
     SchemaValidationFailed,
     KeyRequired,
     KeyInvalid,
+    TimestampOutOfRange,
     SchemaMismatch,
     LogUnavailable,
     RegistryUnavailable,

@@ -66,6 +66,8 @@ pub enum Code {
     KeyRequired,
     /// A key that can't be one.
     KeyInvalid,
+    /// A timestamp that the log does not take.
+    TimestampOutOfRange,
     /// The schema id belongs to another subject.
     SchemaMismatch,
     /// Events of an atomic batch were refused, and so the batch; in a result: the event itself is fine.

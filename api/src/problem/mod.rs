@@ -87,6 +87,16 @@ impl Problem {
         self
     }
 
+    /// The places of one event as places of a body; `way` leads from the body to the event.
+    #[must_use]
+    pub(crate) fn within(mut self, way: Vec<Loc>) -> Self {
+        for item in &mut self.errors {
+            let body = item.loc.len().min(1);
+            item.loc.splice(body..body, way.iter().cloned());
+        }
+        self
+    }
+
     /// HTTP status.
     pub fn status(&self) -> u16 {
         self.code.info().status

@@ -1,11 +1,32 @@
 //! The log's refusals in the caller's words. What is wrong with the log itself goes to our log, not to callers.
 
-use forebay_broker::{LogError, ProduceError};
+use forebay_avro::violation::{Segment, Violation};
+use forebay_broker::{LogError, OutsideLimit, ProduceError, Side};
 
 use super::{Code, ErrorItem, Problem};
+use crate::address::rfc3339_ms;
 
 /// What a caller is told of an event without a key.
 pub(crate) const NO_KEY: &str = "The event has no key, and its topic wants one.";
+
+/// What a caller is told of an event whose timestamp its topic does not take.
+pub(crate) const OUT_OF_RANGE: &str = "The event's timestamp is too far from now for its topic.";
+
+/// The place and the limit, and what to do about it.
+pub(crate) fn out_of_range(outside: &OutsideLimit) -> Violation {
+    let OutsideLimit { topic, timestamp_ms, side, limit_ms } = outside;
+    let (time, setting, from_now) = (rfc3339_ms(*timestamp_ms), side.setting(), side.words());
+    let (than, first) = match side {
+        Side::Before => ("earlier", ""),
+        Side::After => ("later", "mend the sender's clock, "),
+    };
+    let msg = format!(
+        "{time} is over {limit_ms} ms {from_now} now, and this topic takes none {than} ({setting}): {first}raise that \
+         setting, or set topics.{topic}.record_timestamp: receipt"
+    );
+    let path = vec![Segment::Name("timestamp".into())];
+    Violation { path, msg, kind: "timestamp_out_of_range", expected: None, got: None }
+}
 
 /// A question that the log did not answer.
 pub(crate) fn log_problem(error: LogError) -> Problem {
@@ -80,6 +101,8 @@ pub(crate) fn produce_problem(error: ProduceError) -> Problem {
             Problem::new(Code::UnknownTopic, format!("The topic {topic:?} does not exist any more."))
         }
         ProduceError::KeyRequired(_) => Problem::new(Code::KeyRequired, NO_KEY),
+        ProduceError::Timestamp(outside) => Problem::new(Code::TimestampOutOfRange, OUT_OF_RANGE)
+            .with(vec![ErrorItem::violation(out_of_range(&outside), &[])]),
         ProduceError::TooLarge { bytes, max } => {
             Problem::new(Code::EventTooLarge, format!("The record has {bytes} bytes, over the topic's limit of {max}."))
         }
@@ -164,6 +187,28 @@ mod tests {
         }
     }
 
+    fn outside(side: Side) -> OutsideLimit {
+        OutsideLimit { topic: "t".to_owned(), timestamp_ms: 1_700_000_000_000, side, limit_ms: 5 }
+    }
+
+    #[test]
+    fn an_untaken_timestamp_is_told_with_its_limit() {
+        for (side, words) in [
+            (
+                Side::Before,
+                "over 5 ms before now, and this topic takes none earlier (message.timestamp.before.max.ms): raise",
+            ),
+            (
+                Side::After,
+                "over 5 ms ahead of now, and this topic takes none later (message.timestamp.after.max.ms): mend",
+            ),
+        ] {
+            let Violation { msg, .. } = out_of_range(&outside(side));
+            assert!(msg.starts_with("2023-11-14T22:13:20.000Z is") && msg.contains(words), "{msg}");
+            assert!(msg.ends_with("raise that setting, or set topics.t.record_timestamp: receipt"), "{msg}");
+        }
+    }
+
     #[test]
     fn callers_hear_what_they_can_mend_and_nothing_of_our_affairs() {
         let secret = || "broker-7.internal:9092 refuses user forebay".to_owned();
@@ -171,6 +216,7 @@ mod tests {
             (ProduceError::QueueFull, Code::QueueFull),
             (ProduceError::UnknownTopic("t".to_owned()), Code::UnknownTopic),
             (ProduceError::KeyRequired("t".to_owned()), Code::KeyRequired),
+            (ProduceError::Timestamp(outside(Side::After)), Code::TimestampOutOfRange),
             (ProduceError::TooLarge { bytes: 9, max: 5 }, Code::EventTooLarge),
             (ProduceError::Invalid("its time is out of range".to_owned()), Code::RequestValidationFailed),
             (ProduceError::Unavailable(secret()), Code::LogUnavailable),

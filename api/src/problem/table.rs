@@ -20,7 +20,7 @@ const fn later(
 }
 
 /// What belongs to each code, in the order of the codes.
-pub(super) const TABLE: [(Code, Info); 36] = [
+pub(super) const TABLE: [(Code, Info); 37] = [
     caller(
         Code::MalformedJson,
         "malformed_json",
@@ -197,6 +197,13 @@ pub(super) const TABLE: [(Code, Info); 36] = [
         422,
         "The key can't be used",
         "A key is a string or an integer within the limit of key_bytes.",
+    ),
+    caller(
+        Code::TimestampOutOfRange,
+        "timestamp_out_of_range",
+        422,
+        "The topic does not take the event's timestamp",
+        "Mend the sender's clock, raise the topic's message.timestamp.*.max.ms, or set its record_timestamp: receipt.",
     ),
     caller(
         Code::SchemaMismatch,

@@ -13,7 +13,10 @@ use super::{EventResult, Fate, Publish, Publisher, dead_letters::DeadLetters};
 use crate::{
     address::{self, Envelope, Unaddressed},
     encoders::Compiled,
-    problem::{self, Code, ErrorItem, Loc, Problem, of_log::NO_KEY},
+    problem::{
+        self, Code, ErrorItem, Loc, Problem,
+        of_log::{NO_KEY, OUT_OF_RANGE},
+    },
     topics::Topic,
 };
 
@@ -134,6 +137,7 @@ impl Publisher {
         let shape = compiled.encoder.shape();
         let mut envelope = Envelope::new(&topic.name, &topic.settings, &self.names, shape, request.context);
         envelope.compacted = self.log.is_compacted(&topic.name);
+        envelope.timestamps = self.log.timestamp_limits(&topic.name);
         envelope.event_key = request.event_key;
         envelope.received_at_ms = received_at_ms;
         envelope.key_bytes = limits.key_bytes;
@@ -244,6 +248,7 @@ pub(super) fn problem(why: Why, way: Vec<Loc>) -> Problem {
             let detail = match (code, places) {
                 (Code::KeyInvalid, _) => "The event's key can't be used.".to_owned(),
                 (Code::KeyRequired, _) => NO_KEY.to_owned(),
+                (Code::TimestampOutOfRange, _) => OUT_OF_RANGE.to_owned(),
                 (_, 1) => "The event breaks its schema in one place.".to_owned(),
                 (_, n) => format!("The event breaks its schema in {n} places."),
             };

@@ -61,7 +61,12 @@ impl Publisher {
         }
         for (index, result) in of_records.into_iter().zip(stored) {
             let result = result.map_err(|refusal| match refusal.code {
-                Code::KeyRequired => key_required(&topic, form.way(index), options.dead_letter),
+                Code::KeyRequired | Code::TimestampOutOfRange if options.dead_letter => learnt_late(),
+                Code::KeyRequired => key_required(&topic, form.way(index)),
+                Code::TimestampOutOfRange => {
+                    refusal.errors.iter().for_each(|item| topic.metrics.violation(item.kind));
+                    refusal.within(form.way(index))
+                }
                 _ => refusal,
             });
             results[index].fate = fate(result, |r| Fate::Accepted { partition: r.partition, offset: r.offset });
@@ -110,14 +115,15 @@ impl Publisher {
     }
 }
 
+/// The answer to an event that is to be a dead letter, and that the log refused as it was produced. It becomes one when it
+/// is sent again: then the check knows.
+fn learnt_late() -> Problem {
+    let detail = "The log does not take such events since a moment ago: send it again to have it dead-lettered.";
+    Problem::new(Code::LogUnavailable, detail)
+}
+
 /// The answer to an event whose topic turned out to be compacted only as it was produced; `way` leads from the body to it.
-/// Where it is to be a dead letter it becomes one when it is sent again: then the check knows.
-fn key_required(topic: &Topic, way: Vec<Loc>, dead_letter: bool) -> Problem {
-    if dead_letter {
-        let detail =
-            "The topic wants keys since a moment ago, and the event has none: send it again to have it dead-lettered.";
-        return Problem::new(Code::LogUnavailable, detail);
-    }
+fn key_required(topic: &Topic, way: Vec<Loc>) -> Problem {
     let why = Why::Places(Code::KeyRequired, vec![address::no_key(&topic.settings, true)]);
     count_violations(topic, &why);
     problem(why, way)

@@ -35,6 +35,14 @@ pub fn counts_from_failure(info: &TopicInfo) -> bool {
     info.config.get(TIMESTAMP_TYPE.0).is_some_and(|kind| kind == TIMESTAMP_TYPE.1)
 }
 
+/// How to mend a dead letter topic whose records bear the time of their events.
+pub fn timestamp_advice(topic: &str) -> String {
+    let (setting, value) = TIMESTAMP_TYPE;
+    format!(
+        "Set it right: kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}={value}"
+    )
+}
+
 /// What is wrong with a dead letter topic that is compacted, and how to mend it.
 pub fn compaction_advice(topic: &str) -> String {
     format!(

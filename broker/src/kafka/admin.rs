@@ -18,7 +18,7 @@ use super::{
     client::{ASK_TIMEOUT, Context, refused, unavailable},
     native::{self, TopicDescription},
 };
-use crate::{LogError, TopicInfo, TopicPartition, TopicSpec, topic};
+use crate::{LogError, TimestampLimits, TopicInfo, TopicPartition, TopicSpec, topic};
 
 /// Replicas of a topic, where the cluster has so many brokers.
 const REPLICAS: i32 = 3;
@@ -43,14 +43,16 @@ struct Config {
     given: BTreeMap<String, String>,
     /// See [`TopicInfo::compacted`].
     compacted: Option<bool>,
+    /// See [`TopicInfo::timestamps`].
+    timestamps: Option<TimestampLimits>,
 }
 
 impl Config {
     fn of(entries: Vec<ConfigEntry>) -> Self {
-        let cleanup = entries.iter().find(|entry| entry.name == CLEANUP).and_then(|entry| entry.value.as_deref());
-        let compacted = cleanup.map(compacts);
+        let value = |name: &str| entries.iter().find(|entry| entry.name == name)?.value.as_deref();
+        let (compacted, timestamps) = (value(CLEANUP).map(compacts), TimestampLimits::of(value));
         let given = entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
-        Self { given: given.filter_map(|entry| Some((entry.name, entry.value?))).collect(), compacted }
+        Self { given: given.filter_map(|entry| Some((entry.name, entry.value?))).collect(), compacted, timestamps }
     }
 }
 
@@ -150,10 +152,11 @@ impl Admin {
         for TopicDescription { name, id, partitions, error } in self.describe(names).await? {
             match error {
                 None => {
-                    let Config { given, compacted } = configs.remove(&name).unwrap_or_default();
+                    let Config { given, compacted, timestamps } = configs.remove(&name).unwrap_or_default();
                     found.infos.push(TopicInfo {
                         config: given,
                         compacted,
+                        timestamps,
                         partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
                         id: id.map(Into::into),
                         name: name.into(),
@@ -220,6 +223,7 @@ impl Admin {
         if let Some(policy) = spec.config.get(CLEANUP) {
             info.compacted = Some(compacts(policy));
         }
+        info.timestamps = TimestampLimits::of(|name| spec.config.get(name).map(String::as_str)).or(info.timestamps);
         Ok(info)
     }
 

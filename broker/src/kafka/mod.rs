@@ -45,7 +45,8 @@ use self::{
 };
 use crate::{
     Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
-    Receipts, Record, TopicInfo, TopicPartition, TopicSpec, Watermarks, config::ProducerSettings, sync::lock, topic,
+    Receipts, Record, TimestampLimits, TopicInfo, TopicPartition, TopicSpec, Watermarks, config::ProducerSettings,
+    sync::lock, topic,
 };
 
 /// For the first answer of the cluster.
@@ -232,6 +233,10 @@ impl Log for KafkaLog {
 
     fn is_compacted(&self, topic: &str) -> bool {
         self.inner.topics.wants_keys(topic)
+    }
+
+    fn timestamp_limits(&self, topic: &str) -> TimestampLimits {
+        self.inner.topics.timestamp_limits(topic)
     }
 
     async fn topic_id(&self, topic: &str) -> Result<Option<Arc<str>>, LogError> {

@@ -18,8 +18,8 @@ use rdkafka::{
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, warn};
 
-pub(super) use self::request::Done;
 use self::request::{Deliveries, Queue, Request, Slot, why};
+pub(super) use self::request::{Done, Refused};
 use super::client::{ASK_TIMEOUT, Cluster, Context, unavailable};
 use crate::{
     LogError, NewRecord, ProduceError, QueueUsage,

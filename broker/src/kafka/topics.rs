@@ -1,4 +1,5 @@
-//! What is known of topics on the way in: how many partitions, how large a record may be, whether it needs a key.
+//! What is known of topics on the way in: how many partitions, how large a record may be, whether it needs a key, how
+//! far from now its timestamp may be.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,16 +12,17 @@ use tracing::warn;
 
 use super::producer::{Placed, Plan};
 use crate::{
-    NewRecord, ProduceError, TopicInfo,
+    NewRecord, OutsideLimit, ProduceError, TimestampLimits, TopicInfo,
     partition::{self, Sticky},
     record::payload_bytes,
     sync::{read, write},
+    timestamps::now_ms,
     topic,
 };
 
 /// Most topics noted because they were asked for (fixed). Those that are written to are noted in any case.
 const MAX_NOTED: usize = 10_000;
-/// How long a refusal counts where settings may not be seen (fixed): records without a key harm others no oftener.
+/// How long a refusal counts where settings may not be seen (fixed): records that are refused harm others no oftener.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 /// librdkafka's default of `batch.size`.
 const BATCH_BYTES: usize = 1_000_000;
@@ -43,19 +45,43 @@ pub fn batch_advice(info: &TopicInfo, librdkafka: &BTreeMap<String, String>) -> 
 struct Known {
     partitions: i32,
     max_record_bytes: usize,
-    /// As in [`TopicInfo`].
-    compacted: Option<bool>,
+    rules: Rules,
     /// When the cluster was asked.
     asked: Instant,
-    /// When a record without a key was last refused.
-    refused: Option<Instant>,
+    refused: Refused,
+}
+
+/// What a topic refuses batches for; each as in [`TopicInfo`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    pub compacted: Option<bool>,
+    pub timestamps: Option<TimestampLimits>,
+}
+
+/// When a record was last refused.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    /// Having no key.
+    keyless: Option<Instant>,
+    /// For its timestamp.
+    timestamp: Option<Instant>,
+}
+
+/// What may not be seen is believed for a while after a refusal.
+fn believed(refused: Option<Instant>) -> bool {
+    refused.is_some_and(|refused| refused.elapsed() < BELIEVED_FOR)
 }
 
 impl Known {
-    /// What may not be seen is believed for a while after a refusal.
     fn wants_keys(&self) -> bool {
-        let refused = || self.refused.is_some_and(|refused| refused.elapsed() < BELIEVED_FOR);
-        self.compacted.unwrap_or_else(refused)
+        self.rules.compacted.unwrap_or_else(|| believed(self.refused.keyless))
+    }
+
+    fn timestamp_limits(&self) -> TimestampLimits {
+        self.rules.timestamps.unwrap_or_else(|| match believed(self.refused.timestamp) {
+            true => TimestampLimits::DEFAULT,
+            false => TimestampLimits::NONE,
+        })
     }
 }
 
@@ -80,7 +106,7 @@ impl Topics {
     pub fn saw(&self, infos: &[TopicInfo], asked: Instant) {
         let mut known = write(&self.known);
         for info in infos {
-            let refused = known.get(&info.name).and_then(|known| known.refused);
+            let refused = known.get(&info.name).map(|known| known.refused).unwrap_or_default();
             let new = Known { refused, ..self.known(info, asked) };
             let was = known.insert(Arc::clone(&info.name), new);
             if was.is_none_or(|was| was.max_record_bytes != new.max_record_bytes)
@@ -102,7 +128,8 @@ impl Topics {
     fn known(&self, info: &TopicInfo, asked: Instant) -> Known {
         let limit = info.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
         let max_record_bytes = limit.unwrap_or(self.record_bytes).min(self.most_bytes);
-        Known { partitions: info.partitions, max_record_bytes, compacted: info.compacted, asked, refused: None }
+        let rules = Rules { compacted: info.compacted, timestamps: info.timestamps };
+        Known { partitions: info.partitions, max_record_bytes, rules, asked, refused: Refused::default() }
     }
 
     /// Whether a topic is known to take records with a key only.
@@ -110,15 +137,28 @@ impl Topics {
         read(&self.known).get(name).is_some_and(Known::wants_keys)
     }
 
-    /// Whether it is compacted, if the cluster was asked since then.
-    pub fn compacted_since(&self, name: &str, since: Instant) -> Option<Option<bool>> {
-        read(&self.known).get(name).filter(|known| known.asked >= since).map(|known| known.compacted)
+    /// Which timestamps a topic is known to take.
+    pub fn timestamp_limits(&self, name: &str) -> TimestampLimits {
+        read(&self.known).get(name).map_or(TimestampLimits::NONE, Known::timestamp_limits)
     }
 
-    /// Notes that a topic refused a record without a key.
-    pub fn refused(&self, name: &str) {
-        if let Some(known) = write(&self.known).get_mut(name) {
-            known.refused = Some(Instant::now());
+    /// A topic's rules, if the cluster was asked since then.
+    pub fn rules_since(&self, name: &str, since: Instant) -> Option<Rules> {
+        read(&self.known).get(name).filter(|known| known.asked >= since).map(|known| known.rules)
+    }
+
+    /// Notes what a topic refused.
+    pub fn refused(&self, why: &ProduceError) {
+        let now = Some(Instant::now());
+        let mut known = write(&self.known);
+        match why {
+            ProduceError::KeyRequired(topic) => {
+                known.get_mut(&**topic).into_iter().for_each(|known| known.refused.keyless = now);
+            }
+            ProduceError::Timestamp(OutsideLimit { topic, .. }) => {
+                known.get_mut(&**topic).into_iter().for_each(|known| known.refused.timestamp = now);
+            }
+            _ => {}
         }
     }
 
@@ -147,11 +187,16 @@ impl Topics {
     /// Where each record goes, or why it can't. Topics that are not known do not exist.
     pub fn plan(&self, records: Vec<NewRecord>) -> Plan {
         let mut turn = None;
+        let now_ms = now_ms();
         let known = read(&self.known);
         let mut place = |record: NewRecord| {
             let topic = known.get(&record.topic).ok_or_else(|| ProduceError::UnknownTopic(record.topic.to_string()))?;
             if record.key.is_none() && topic.wants_keys() {
                 return Err(ProduceError::KeyRequired(record.topic.to_string()));
+            }
+            let surely_passed = |at| topic.timestamp_limits().surely_passed(&record.topic, at, now_ms);
+            if let Some(outside) = record.timestamp_ms.and_then(surely_passed) {
+                return Err(ProduceError::Timestamp(outside));
             }
             let partition = partition::place(&record, topic.partitions, &mut turn, &self.sticky)?;
             let (bytes, max) = (payload_bytes(&record), topic.max_record_bytes);

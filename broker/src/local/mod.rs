@@ -27,7 +27,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -41,6 +41,7 @@ use crate::{
     group::Coordinator,
     partition::Sticky,
     sync::{lock, read as read_lock},
+    timestamps::now_ms,
 };
 
 /// What an embedded log needs to know.
@@ -140,11 +141,6 @@ impl Drop for LocalLog {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Now, ms since the epoch.
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[async_trait]

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::{index::RunningMark, lock::DirLock, now_ms, queue::Queue, writer::Job};
 use crate::{
-    Committed, LogError, Offset, TopicInfo, TopicPartition, Watermarks,
+    Committed, LogError, Offset, TimestampLimits, TopicInfo, TopicPartition, Watermarks,
     sync::{lock, read},
     topic::TopicSettings,
 };
@@ -123,6 +123,7 @@ impl Topic {
             partitions: self.partition_count(),
             config: self.config(),
             compacted: Some(false),
+            timestamps: Some(TimestampLimits::NONE),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Committed, LogError, NewRecord, Offset, Receipt, Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
+    Committed, LogError, NewRecord, Offset, Receipt, Record, TimestampLimits, TopicInfo, TopicPartition, TopicSpec,
+    Watermarks,
     group::{FetchLimit, Fetched},
     record::payload_bytes,
     topic::{self, TopicSettings},
@@ -45,6 +46,7 @@ impl Topic {
             partitions: self.partitions.len() as i32,
             config: self.config.clone(),
             compacted: Some(false),
+            timestamps: Some(TimestampLimits::NONE),
         }
     }
 }

@@ -1,10 +1,16 @@
-//! Compacted topics: records without a key are refused before they reach the cluster, and where one gets there all the
-//! same, only it is blamed, not the records of others that shared its batch.
+//! Compacted topics, and those with limits on timestamps: records that they do not take are refused before they reach the
+//! cluster, and where one gets there all the same, only it is blamed, not the records of others that shared its batch.
 
-use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use forebay_broker::{
-    Log, NewRecord, ProduceError, Receipts, TopicPartition, TopicSpec,
+    Log, NewRecord, ProduceError, Receipts, Side, TimestampLimits, TopicPartition, TopicSpec,
     config::ProducerSettings,
     conformance::LIMITS,
     kafka::{KafkaLog, KafkaSettings},
@@ -53,19 +59,75 @@ fn words(receipts: &Receipts) -> Vec<&'static str> {
     let word = |receipt: &Result<_, _>| match receipt {
         Ok(_) => "stored",
         Err(ProduceError::KeyRequired(topic)) if topic == "t" => "key",
+        Err(ProduceError::Timestamp(outside)) if outside.side == Side::Before => "old",
+        Err(ProduceError::Timestamp(_)) => "future",
         Err(ProduceError::Unavailable(_)) => "again",
         Err(other) => panic!("{other:?}"),
     };
     receipts.iter().map(word).collect()
 }
 
-async fn until_compacted(log: &KafkaLog, compacted: bool) {
+async fn until(met: impl Fn() -> bool) {
     let wait = async {
-        while log.is_compacted("t") != compacted {
+        while !met() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.expect("what is known of a topic follows it");
+}
+
+async fn until_compacted(log: &KafkaLog, compacted: bool) {
+    until(|| log.is_compacted("t") == compacted).await;
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A record of so many ms from now.
+fn at(ahead_ms: i64) -> NewRecord {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    NewRecord { timestamp_ms: Some(i64::try_from(now).unwrap() + ahead_ms), ..record("t", 0) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timestamps_that_a_topic_does_not_take() {
+    let kafka = require!(Kafka::single());
+    let servers = kafka.brokers();
+    let log = gathering(servers, BTreeMap::new()).await;
+    topic(&*log, "t", 1).await;
+    assert_eq!(log.topic("t").await.unwrap().timestamps, Some(TimestampLimits::DEFAULT), "the cluster's default");
+    let years = 50 * 366 * 24 * HOUR_MS;
+    let calls = [vec![at(0)], vec![at(2 * HOUR_MS), at(-years), record("t", 1)], vec![at(HOUR_MS / 2)]];
+    let [before, own, after] = together(&log, calls).await;
+    assert_eq!((words(&before), words(&after)), (vec!["stored"], vec!["stored"]));
+    assert_eq!(words(&own), ["future", "stored", "stored"]);
+
+    // What the clocks may see differently is left to the cluster. One at fault, then several: librdkafka tells the two
+    // apart in different ways.
+    for several in [false, true] {
+        let second = if several { at(HOUR_MS + 30_000) } else { at(-years) };
+        let calls = [vec![at(0)], vec![at(HOUR_MS + 30_000), second], vec![at(HOUR_MS / 2)]];
+        let [before, own, after] = together(&log, calls).await;
+        let told = if several { "future" } else { "again" };
+        assert_eq!((words(&before), words(&after)), (vec!["again"], vec!["again"]), "innocent, in other calls");
+        assert_eq!(words(&own), ["future", told]);
+    }
+
+    // Limits that were changed a moment ago are learnt from the refusal.
+    let yesterday = 24 * HOUR_MS;
+    alter(servers, ResourceSpecifier::Topic("t"), ("message.timestamp.before.max.ms", "7200000")).await;
+    let [own, other] = together(&log, [vec![at(-yesterday), at(0)], vec![at(-HOUR_MS)]]).await;
+    assert_eq!((words(&own), words(&other)), (vec!["old", "again"], vec!["again"]));
+    assert_eq!(log.timestamp_limits("t"), TimestampLimits { before_ms: 2 * HOUR_MS, after_ms: HOUR_MS });
+    let [own, other] = together(&log, [vec![at(-yesterday), at(0)], vec![at(-HOUR_MS)]]).await;
+    assert_eq!((words(&own), words(&other)), (vec!["old", "stored"], vec!["stored"]));
+    assert_eq!(log.watermarks(&TopicPartition::new("t", 0)).await.unwrap().high, 6, "and no others");
+
+    // A cluster that stamps records itself takes them all.
+    alter(servers, ResourceSpecifier::Topic("t"), ("message.timestamp.type", "LogAppendTime")).await;
+    until(|| log.timestamp_limits("t") == TimestampLimits::NONE).await;
+    let [own] = together(&log, [vec![at(-years), at(years)]]).await;
+    assert_eq!(words(&own), ["stored", "stored"]);
+    log.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,6 +228,12 @@ async fn a_topic_whose_settings_may_not_be_seen() {
     assert!(log.is_compacted("t"), "a refusal is believed for a while");
     let [own, other] = together(&log, [vec![keyless(1), keyless(2)], vec![record("t", 2)]]).await;
     assert_eq!((words(&own), words(&other)), (vec!["key", "key"], vec!["stored"]));
+    assert_eq!((info.timestamps, log.timestamp_limits("t")), (None, TimestampLimits::NONE));
+    let [own, other] = together(&log, [vec![at(2 * HOUR_MS)], vec![at(-HOUR_MS)]]).await;
+    assert_eq!((words(&own), words(&other)), (vec!["future"], vec!["again"]));
+    assert_eq!(log.timestamp_limits("t"), TimestampLimits::DEFAULT, "a refusal is believed for a while");
+    let [own, other] = together(&log, [vec![at(2 * HOUR_MS)], vec![at(-HOUR_MS)]]).await;
+    assert_eq!((words(&own), words(&other)), (vec!["future"], vec!["stored"]));
     log.close().await.unwrap();
     owner.close().await.unwrap();
 }

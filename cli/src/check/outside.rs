@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use forebay_avro::registry::{Registry, RegistryStore};
 use forebay_broker::{
-    Log, TopicInfo,
-    dead_letter::topic::{PARTITIONS, TIMESTAMP_TYPE, can_be, compaction_advice, counts_from_failure},
+    Log, Side, TimestampLimits, TopicInfo,
+    dead_letter::topic::{PARTITIONS, can_be, compaction_advice, counts_from_failure, timestamp_advice},
     kafka::batch_advice,
 };
 
@@ -87,6 +87,8 @@ struct Held {
     keeps_by_event: bool,
     /// The log takes no record of it without a key.
     compacted: bool,
+    /// The log takes no record of it with a timestamp outside of these.
+    timestamps: TimestampLimits,
     /// What to do about its size limit.
     batches: Option<String>,
 }
@@ -106,7 +108,9 @@ async fn held_topics(
             // Only an embedded log is in another process: it keeps records by when they were stored, and compacts none.
             let held = |topic: topics::Topic| {
                 let (partitions, config) = (topic.partitions, topic.config);
-                (topic.name, Held { partitions, config, keeps_by_event: false, compacted: false, batches: None })
+                let timestamps = TimestampLimits::NONE;
+                let (keeps_by_event, compacted) = (false, false);
+                (topic.name, Held { partitions, config, keeps_by_event, compacted, timestamps, batches: None })
             };
             let topics = topics.map(|all| all.into_iter().map(held).collect::<BTreeMap<_, _>>());
             topics.map(|topics| ("the running process answers for it".to_owned(), topics))
@@ -138,7 +142,8 @@ async fn told(log: &dyn Log, config: &Config) -> Result<(String, BTreeMap<String
         let keeps_by_event = !brokers.is_empty() && !counts_from_failure(topic);
         let batches = (!brokers.is_empty()).then(|| batch_advice(topic, &config.broker.librdkafka.0)).flatten();
         let (config, compacted) = (topic.config.clone(), topic.compacted == Some(true));
-        Held { partitions: topic.partitions, config, keeps_by_event, compacted, batches }
+        let timestamps = topic.timestamps.unwrap_or(TimestampLimits::NONE);
+        Held { partitions: topic.partitions, config, keeps_by_event, compacted, timestamps, batches }
     };
     Ok((says, topics.iter().map(|topic| (topic.name.to_string(), held(topic))).collect()))
 }
@@ -166,10 +171,27 @@ fn partitions(config: &Config, there: &BTreeMap<String, Held>, findings: &mut Fi
             let says = "the topic is compacted: events without a key are refused with 422 key_required";
             findings.add(format!("topics.{name}.key"), Ok(says.to_owned()));
         }
+        if settings.record_timestamp == forebay_api::config::RecordTimestamp::Event
+            && let Some(says) = there.get(name).and_then(|held| untaken(held.timestamps))
+        {
+            findings.add(format!("topics.{name}.record_timestamp"), Ok(says));
+        }
         if let Some(advice) = there.get(name).and_then(|held| held.batches.as_ref()) {
             findings.add(format!("topics.{name}.batches"), Ok(format!("WARNING: {advice}")));
         }
     }
+}
+
+/// Which events a topic refuses whose records bear their timestamps.
+fn untaken(limits: TimestampLimits) -> Option<String> {
+    let sides = [(limits.before_ms, Side::Before), (limits.after_ms, Side::After)];
+    let far = sides
+        .into_iter()
+        .filter(|(limit_ms, _)| *limit_ms != i64::MAX)
+        .map(|(limit_ms, side)| format!("over {limit_ms} ms {} now ({})", side.words(), side.setting()));
+    let far: Vec<String> = far.collect();
+    let refused = "are refused with 422 timestamp_out_of_range";
+    (!far.is_empty()).then(|| format!("events {} {refused}", far.join(" or ")))
 }
 
 /// Settings of configured topics that the next start will change.
@@ -196,12 +218,10 @@ fn dead_letters(template: &str, there: &BTreeMap<String, Held>) -> String {
     };
     let ours = there.iter().filter(|(name, held)| held.keeps_by_event && can_be(name, template));
     for (name, _) in ours {
-        let (setting, value) = TIMESTAMP_TYPE;
-        let advice = format!(
-            "; WARNING: {name} keeps dead letters by the age of their events, so those of old events leave early. Set it \
-             right: kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {setting}={value}"
-        );
-        says.push_str(&advice);
+        let mend = timestamp_advice(name);
+        says.push_str(&format!(
+            "; WARNING: {name} keeps dead letters by the age of their events, so those of old events leave early. {mend}"
+        ));
     }
     for (name, _) in there.iter().filter(|(name, held)| held.compacted && can_be(name, template)) {
         says.push_str(&format!("; WARNING: {}", compaction_advice(name)));
@@ -273,7 +293,8 @@ mod tests {
     use super::*;
 
     fn held(keeps_by_event: bool, compacted: bool) -> Held {
-        Held { partitions: 6, config: BTreeMap::new(), keeps_by_event, compacted, batches: None }
+        let timestamps = TimestampLimits::NONE;
+        Held { partitions: 6, config: BTreeMap::new(), keeps_by_event, compacted, timestamps, batches: None }
     }
 
     #[test]

@@ -153,6 +153,9 @@ impl DlqWriter {
                 Err(Trouble { code: "DLQ_REFUSED", advice })
             }
             ProduceError::KeyRequired(name) => Ok(Some(topic::compaction_advice(&name))),
+            ProduceError::Timestamp(outside) => {
+                Ok(Some(format!("{outside}. {}", topic::timestamp_advice(&outside.topic))))
+            }
             ProduceError::UnknownTopic(name) => match topic::ensure(&*self.log, &name).await {
                 Ok(()) if *made => {
                     Ok(Some(format!("the topic {name:?} exists, and the log says that it knows no such topic")))

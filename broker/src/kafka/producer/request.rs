@@ -81,6 +81,9 @@ pub(in crate::kafka) struct Refused {
     pub index: usize,
     pub topic: String,
     pub keyless: bool,
+    pub timestamp_ms: Option<i64>,
+    /// The broker's word is about a timestamp.
+    pub for_timestamp: bool,
 }
 
 /// The end of a produce call.
@@ -147,13 +150,20 @@ pub(in crate::kafka) struct Slot {
     bytes: u32,
     max: u32,
     keyless: bool,
+    timestamp_ms: Option<i64>,
 }
 
 impl Slot {
     pub fn new(request: &Arc<Request>, index: usize, bytes: usize, placed: &Placed) -> Self {
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let keyless = placed.record.key.is_none();
-        Self { request: Arc::clone(request), index: small(index), bytes: small(bytes), max: small(placed.max), keyless }
+        Self {
+            request: Arc::clone(request),
+            index: small(index),
+            bytes: small(bytes),
+            max: small(placed.max),
+            keyless: placed.record.key.is_none(),
+            timestamp_ms: placed.record.timestamp_ms,
+        }
     }
 
     /// The record would be taken in a batch of its own.
@@ -171,10 +181,17 @@ impl Slot {
     }
 
     /// A broker refused the record, or another one of its batch.
-    fn refuse(&self, topic: &str, why: String) {
+    fn refuse(&self, topic: &str, code: RDKafkaErrorCode) {
         let index = self.index as usize;
-        let refused = Refused { index, topic: topic.to_owned(), keyless: self.keyless };
-        self.request.settle_with(index, self.bytes as usize, Err(ProduceError::Invalid(why)), Some(refused));
+        let refused = Refused {
+            index,
+            topic: topic.to_owned(),
+            keyless: self.keyless,
+            timestamp_ms: self.timestamp_ms,
+            for_timestamp: code == RDKafkaErrorCode::InvalidTimestamp,
+        };
+        let fate = Err(ProduceError::Invalid(code.to_string()));
+        self.request.settle_with(index, self.bytes as usize, fate, Some(refused));
     }
 }
 
@@ -207,14 +224,13 @@ impl ProducerContext for Deliveries {
                 self.context.reach.found();
                 slot.settle(Ok(Receipt { partition: message.partition(), offset: message.offset() }));
             }
-            // With one record at fault librdkafka says the same of its whole batch.
-            Err((error, message)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord) => {
-                slot.refuse(message.topic(), RDKafkaErrorCode::InvalidRecord.to_string());
-            }
-            Err((error, message)) => {
-                let fate = fate(error, message, &slot);
-                slot.settle(Err(fate));
-            }
+            Err((error, message)) => match error.rdkafka_error_code() {
+                // With one record at fault librdkafka says the same of its whole batch.
+                Some(code @ (RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp)) => {
+                    slot.refuse(message.topic(), code);
+                }
+                _ => slot.settle(Err(fate(error, message, &slot))),
+            },
         }
     }
 }
@@ -234,7 +250,7 @@ fn fate(error: &KafkaError, message: &BorrowedMessage<'_>, slot: &Slot) -> Produ
             slot.max
         )),
         Some(Code::MessageSizeTooLarge) => slot.too_large(),
-        Some(code @ (Code::InvalidTimestamp | Code::InvalidMessage)) => ProduceError::Invalid(code.to_string()),
+        Some(code @ Code::InvalidMessage) => ProduceError::Invalid(code.to_string()),
         Some(Code::InvalidDifferentRecord) => refusal::another(message.topic()),
         _ if native::may_be_stored(message) => ProduceError::Unknown(why(error)),
         _ => ProduceError::Unavailable(why(error)),
