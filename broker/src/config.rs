@@ -23,8 +23,9 @@ pub struct BrokerOptions {
     /// `local://`: how often records past their topic's `retention.ms` or `retention.bytes` are looked for, in ms.
     /// Default 30000.
     pub retention_check_ms: Option<u64>,
-    /// `local://`: free bytes on the disk below which records are refused (as unavailable) instead of risking a
-    /// half-written log. Default 134217728 (128 MiB).
+    /// `local://`: free bytes on the disk below which records are refused. What is left is for the log to tidy itself
+    /// up and for committed offsets; when even that runs out, the process ends. Default 536870912 (512 MiB), or a tenth
+    /// of a smaller disk than 5 GiB.
     pub min_free_bytes: Option<u64>,
 }
 
@@ -114,8 +115,8 @@ pub struct BrokerSettings {
     pub cache_bytes: u64,
     /// Between two looks for expired records.
     pub retention_check: Duration,
-    /// Free disk below which records are refused.
-    pub min_free_bytes: u64,
+    /// Free disk below which records are refused, unless left to the disk's size.
+    pub min_free_bytes: Option<u64>,
 }
 
 /// Options for librdkafka by name. They may hold secrets: only names are shown.
@@ -182,7 +183,7 @@ impl BrokerOptions {
             group_commit: Duration::from_millis(group_commit),
             cache_bytes: within("broker.cache_bytes", self.cache_bytes.unwrap_or(64 << 20), 1 << 20, 1 << 40)?,
             retention_check: Duration::from_millis(check),
-            min_free_bytes: self.min_free_bytes.unwrap_or(128 << 20),
+            min_free_bytes: self.min_free_bytes,
         })
     }
 }

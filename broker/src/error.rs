@@ -31,6 +31,9 @@ pub enum ProduceError {
     /// The log can't take records now. Certainly not stored.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// The log's disk is almost full: a person must make room, then it takes records again. Certainly not stored.
+    #[error("the log takes no records: {0}")]
+    NoRoom(String),
     /// The log does not allow it to us: a person must mend rights or credentials. Certainly not stored.
     #[error("{0}")]
     Denied(String),
@@ -69,6 +72,9 @@ pub enum LogError {
     /// Can't be reached or used now; trying again may help.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// Its disk is almost full: a person must make room. What is there can be read, offsets can be committed.
+    #[error("the log takes no records: {0}")]
+    NoRoom(String),
     /// It does not allow it to us: a person must mend rights or credentials, then trying again helps.
     #[error("{0}")]
     Denied(String),

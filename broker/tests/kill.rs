@@ -49,7 +49,7 @@ fn open(dir: &Path) -> Result<Arc<LocalLog>, LogError> {
         group_commit: Duration::from_millis(1),
         cache_bytes: 8 << 20,
         retention_check: Duration::from_secs(60),
-        min_free_bytes: 0,
+        min_free_bytes: Some(0),
         producer: ProducerSettings {
             queue_bytes: 8 << 20,
             queue_records: 10_000,

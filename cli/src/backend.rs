@@ -99,7 +99,7 @@ async fn serve(context: &Context, purpose: Purpose, lock: Option<Lock>) -> Resul
     let served = tokio::spawn(async move { serving.await.map(drop).map_err(parts::not_served) });
     let client = Client::new(&format!("http://{address}"))?;
     let mut own = Own { shutdown, served, parts, _lock: lock };
-    parts::ready(&client, &mut own.served).await?;
+    parts::ready(&client, &mut own.served, &*own.parts.log).await?;
     Ok(Backend { client, own: Some(own) })
 }
 

@@ -10,12 +10,13 @@ use std::{
 use forebay_api::control::{
     ConnectorControl, ConnectorState, ConnectorStatus, NotTaken, Order, PartitionStatus, TaskStatus,
 };
-use forebay_broker::{Log, LogError, TopicInfo, TopicPartition};
+use forebay_broker::{Log, LogError, TopicInfo, TopicPartition, local::min_free_bytes};
 use forebay_sink::{
     config::{Conditional, ConnectorSettings, Location},
     connector::{Connector, Deps},
     memory::MemoryBudget,
     metrics::SinkMetrics,
+    sinks::dir::Reserve,
     status,
 };
 use futures_util::future::{join_all, try_join_all};
@@ -32,6 +33,11 @@ use crate::{
 const SINK: &str = "s3";
 /// For the log to tell how far a connector is that runs here.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Half of what the log refuses records for: what it has taken is still delivered, and then it has room left.
+fn reserve(log: &Path, min_free: Option<u64>) -> Reserve {
+    Reserve { dir: log.to_owned(), bytes: min_free_bytes(log, min_free) / 2 }
+}
 
 /// The connectors that run in this process. Clones show the same ones.
 #[derive(Clone)]
@@ -55,6 +61,7 @@ impl Running {
             memory: MemoryBudget::new(config.sink.memory_bytes),
             dlq_topic: config.dlq.topic.clone(),
             tmp_dir: tmp_dir.to_owned(),
+            reserve: config.local_log().map(|log| reserve(log, config.broker.min_free_bytes)),
         };
         let started = config.connectors.iter().map(|settings| Connector::start(settings.clone(), deps.clone()));
         let connectors = Arc::new(Mutex::new(started.collect()));

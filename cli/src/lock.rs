@@ -58,7 +58,8 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {
                 let mut lock = Self { file };
-                lock.tell(None)?;
+                // A full disk may have no room for it before the log, when it opens, gives some back.
+                let _ = lock.tell(None);
                 Ok(Attempt::Ours(lock))
             }
             Err(TryLockError::WouldBlock) => Ok(Attempt::Held(holder(data_dir))),

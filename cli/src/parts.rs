@@ -15,7 +15,9 @@ use crate::{
 
 /// How long a service may take to be ready. Recovery of the log is over by then; topics and schemas are set up.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Between two questions whether it is; doubled each time.
 const POLL: Duration = Duration::from_millis(20);
+const POLL_MOST: Duration = Duration::from_secs(1);
 
 /// What the API and the connectors work with.
 #[derive(Clone)]
@@ -64,9 +66,11 @@ fn opened(
     })
 }
 
-/// Waits until the service says that it is ready, or ends because it can't be.
-pub async fn ready(client: &Client, served: &mut JoinHandle<Outcome>) -> Outcome {
+/// Waits until the service says that it is ready, or ends because it can't be. A log without room for records is no
+/// reason to end: what it has can be delivered and read, which also makes room.
+pub async fn ready(client: &Client, served: &mut JoinHandle<Outcome>, log: &dyn Log) -> Outcome {
     let deadline = Instant::now() + READY_WITHIN;
+    let mut pause = POLL;
     loop {
         if served.is_finished() {
             served.await.map_err(Failure::error)??;
@@ -74,12 +78,17 @@ pub async fn ready(client: &Client, served: &mut JoinHandle<Outcome>) -> Outcome
         }
         let answer = client.send(reqwest::Method::GET, &["readyz"], &[], None).await;
         match answer {
-            Ok(answer) if answer.is_ok() => return Ok(()),
+            Ok(answer) if answer.is_ok() || has_no_room(log).await => return Ok(()),
             Ok(answer) if Instant::now() >= deadline => return Err(answer.failure()),
             Err(failure) if Instant::now() >= deadline => return Err(failure),
-            _ => tokio::time::sleep(POLL).await,
+            _ => tokio::time::sleep(pause).await,
         }
+        pause = (pause * 2).min(POLL_MOST);
     }
+}
+
+async fn has_no_room(log: &dyn Log) -> bool {
+    matches!(log.health().await, Err(LogError::NoRoom(_)))
 }
 
 /// Why the log is not open.

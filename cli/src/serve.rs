@@ -41,7 +41,7 @@ pub async fn run(role: Role, args: &args::Serve, context: &Context) -> Outcome {
     let asked = signals::listen()?;
     let mut system = System::start(role, args, config).await?;
     let ready = tokio::select! {
-        ready = parts::ready(&system.client, &mut system.served) => ready,
+        ready = parts::ready(&system.client, &mut system.served, &*system.parts.log) => ready,
         () = asked.cancelled() => Ok(()),
     };
     let ended = match ready {

@@ -19,7 +19,13 @@ use crate::{
     memory::MemoryBudget,
     metrics::SinkMetrics,
     retry::Backoff,
-    sinks::{Sink, SinkError, dir::DirStore, lake::LakeSink, s3::S3Store, store::ObjectStore},
+    sinks::{
+        Sink, SinkError,
+        dir::{DirStore, Reserve},
+        lake::LakeSink,
+        s3::S3Store,
+        store::ObjectStore,
+    },
     status::{Board, ConnectorStatus, State, Trouble},
     task::{End, Ended, TaskContext},
 };
@@ -39,6 +45,8 @@ pub struct Deps {
     pub dlq_topic: String,
     /// Folder for temporary files (`data_dir/tmp`); [`clear_tmp`] empties it at start.
     pub tmp_dir: PathBuf,
+    /// What directories leave free for the log on their disk; `None` if the log lies elsewhere.
+    pub reserve: Option<Reserve>,
 }
 
 /// A running connector. Dropping it ends its tasks at once, which is safe: what was not committed is read again.
@@ -72,7 +80,7 @@ pub(crate) enum Mode {
 impl Connector {
     /// Starts a connector. It begins even if its destination is away: then it waits for it, and its status says so.
     pub fn start(settings: ConnectorSettings, deps: Deps) -> Self {
-        let sink = lake(&settings, &deps.tmp_dir);
+        let sink = lake(&settings, &deps.tmp_dir, deps.reserve.clone());
         Self::start_with(settings, deps, Arc::new(sink))
     }
 
@@ -107,7 +115,7 @@ impl Connector {
 
     /// Can the destination be written to? For `forebay check`; changes nothing that a user sees.
     pub async fn check(settings: &ConnectorSettings, tmp_dir: &std::path::Path) -> Result<(), SinkError> {
-        lake(settings, tmp_dir).check().await
+        lake(settings, tmp_dir, None).check().await
     }
 
     /// Its settings.
@@ -177,15 +185,15 @@ impl Drop for Connector {
     }
 }
 
-fn lake(settings: &ConnectorSettings, tmp_dir: &std::path::Path) -> LakeSink {
-    LakeSink::new(settings, store(settings), tmp_dir.to_owned())
+fn lake(settings: &ConnectorSettings, tmp_dir: &std::path::Path, reserve: Option<Reserve>) -> LakeSink {
+    LakeSink::new(settings, store(settings, reserve), tmp_dir.to_owned())
 }
 
 /// The store that the connector's url names.
-fn store(settings: &ConnectorSettings) -> Arc<dyn ObjectStore> {
+fn store(settings: &ConnectorSettings, reserve: Option<Reserve>) -> Arc<dyn ObjectStore> {
     let ConnectorSettings { topics_dir, name, .. } = settings;
     match &settings.location {
-        Location::Directory(dir) => Arc::new(DirStore::new(dir.clone(), topics_dir, name)),
+        Location::Directory(dir) => Arc::new(DirStore::new(dir.clone(), topics_dir, name, reserve)),
         Location::S3(bucket) => Arc::new(S3Store::new((**bucket).clone(), topics_dir, name)),
     }
 }

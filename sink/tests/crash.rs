@@ -180,7 +180,7 @@ async fn open(dir: &Path) -> World {
         group_commit: Duration::from_millis(1),
         cache_bytes: 4 << 20,
         retention_check: Duration::from_secs(30),
-        min_free_bytes: 1 << 20,
+        min_free_bytes: Some(1 << 20),
         producer,
     })
     .unwrap();

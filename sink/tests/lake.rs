@@ -26,7 +26,7 @@ fn local(dir: &Path) -> Arc<LocalLog> {
         group_commit: Duration::from_millis(1),
         cache_bytes: 16 << 20,
         retention_check: Duration::from_secs(30),
-        min_free_bytes: 1 << 20,
+        min_free_bytes: Some(1 << 20),
         producer,
     })
     .unwrap()

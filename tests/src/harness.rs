@@ -39,6 +39,8 @@ pub struct System {
     pub url: String,
     /// Base URL of its registry.
     pub registry: String,
+    /// Words before its command line: what it is started through, and becomes.
+    pub through: Vec<String>,
 }
 
 impl System {
@@ -47,20 +49,36 @@ impl System {
     /// # Errors
     /// The folder can't be written.
     pub fn new(dir: &Path, rest: &str) -> Result<Self> {
-        let head = "data_dir: ./data\nbroker: {url: \"local://./data/log\"}\n\
-                    api: {listen: \"127.0.0.1:0\", management_listen: \"127.0.0.1:0\"}\n\
-                    registry: {listen: \"127.0.0.1:0\"}\n";
-        fs::write(dir.join("forebay.yaml"), format!("{head}{rest}"))?;
-        Ok(Self { dir: dir.to_owned(), child: None, url: String::new(), registry: String::new() })
+        Self::on(dir, "{url: \"local://./data/log\"}", rest)
     }
 
-    /// Starts, and waits until it is ready. `crash` is `point:nth` of a failpoint, at which it aborts.
+    /// The same with another `broker:`.
+    ///
+    /// # Errors
+    /// The folder can't be written.
+    pub fn on(dir: &Path, broker: &str, rest: &str) -> Result<Self> {
+        let head = "api: {listen: \"127.0.0.1:0\", management_listen: \"127.0.0.1:0\"}\n\
+                    registry: {listen: \"127.0.0.1:0\"}\n";
+        fs::write(dir.join("forebay.yaml"), format!("data_dir: ./data\nbroker: {broker}\n{head}{rest}"))?;
+        let (url, registry) = (String::new(), String::new());
+        Ok(Self { dir: dir.to_owned(), child: None, url, registry, through: Vec::new() })
+    }
+
+    /// Starts, and waits until it says that it runs. `crash` is `point:nth` of a failpoint, at which it aborts.
     ///
     /// # Errors
     /// It ended, or was not ready in time; the text holds the end of its log.
     pub async fn start(&mut self, crash: Option<&str>) -> Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("forebay.log"))?;
-        let mut command = Command::new(binary()?);
+        let binary = binary()?;
+        let mut command = match self.through.split_first() {
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
         command.args(["--json", "up", "-c", "forebay.yaml"]).current_dir(&self.dir);
         let told = fs::File::create(self.dir.join("forebay.out"))?;
         command.stdin(Stdio::null()).stdout(told).stderr(log);
@@ -73,7 +91,7 @@ impl System {
             if let Some(status) = self.ended()? {
                 bail!("forebay ended with {status}:\n{}", self.log_end());
             }
-            if self.is_ready().await {
+            if self.runs() {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -82,14 +100,13 @@ impl System {
     }
 
     /// The lock file names the process and its API.
-    async fn is_ready(&mut self) -> bool {
+    fn runs(&mut self) -> bool {
         let Ok(text) = fs::read_to_string(self.dir.join("data/lock")) else { return false };
         let Ok(holder) = serde_json::from_str::<Value>(&text) else { return false };
         let ours = self.child.as_ref().is_some_and(|child| holder["pid"] == child.id());
         let Some(url) = holder["api"].as_str().filter(|_| ours) else { return false };
         url.clone_into(&mut self.url);
-        let answer = reqwest::get(format!("{url}/readyz")).await;
-        answer.is_ok_and(|answer| answer.status().is_success()) && self.is_told()
+        self.is_told()
     }
 
     /// What it says of itself stands on its stdout.

@@ -9,6 +9,10 @@ use crate::address::rfc3339_ms;
 /// What a caller is told of an event without a key.
 pub(crate) const NO_KEY: &str = "The event has no key, and its topic wants one.";
 
+/// Where the disk is stands in our log only.
+const NO_ROOM: &str = "The log's disk is almost full: who runs this service must make room, then records are taken \
+                       again.";
+
 /// What a caller is told of an event whose timestamp its topic does not take.
 pub(crate) const OUT_OF_RANGE: &str = "The event's timestamp is too far from now for its topic.";
 
@@ -45,6 +49,7 @@ pub(crate) fn log_problem(error: LogError) -> Problem {
             tracing::warn!(reason, "The log can't be used now.");
             Problem::new(Code::LogUnavailable, "The log can't be used now.")
         }
+        LogError::NoRoom(_) => Problem::new(Code::LogUnavailable, NO_ROOM),
         LogError::Unknown(reason) => {
             tracing::warn!(reason, "The log did not answer in time.");
             Problem::new(Code::DeliveryUnknown, "The log did not answer in time: it may be done or not.")
@@ -111,6 +116,7 @@ pub(crate) fn produce_problem(error: ProduceError) -> Problem {
         ProduceError::Unavailable(_) | ProduceError::Denied(_) => {
             Problem::new(Code::LogUnavailable, "The log can't take records now; nothing was stored.")
         }
+        ProduceError::NoRoom(_) => Problem::new(Code::LogUnavailable, format!("{NO_ROOM} Nothing was stored.")),
         ProduceError::Unknown(_) => delivery_unknown(),
     }
 }
@@ -125,7 +131,8 @@ pub(crate) fn delivery_unknown() -> Problem {
     Problem::new(Code::DeliveryUnknown, "No receipt came in time: the event may be stored or not.")
 }
 
-/// Tells our log what is wrong with the log, if that is why records have no receipts: once for a call.
+/// Tells our log what is wrong with the log, if that is why records have no receipts: once for a call. That there is no
+/// room, the log has told itself, when it began.
 pub(crate) fn note<'a>(topic: &str, errors: impl IntoIterator<Item = &'a ProduceError>) {
     let ours = |error: &&ProduceError| {
         matches!(error, ProduceError::Unavailable(_) | ProduceError::Denied(_) | ProduceError::Unknown(_))
@@ -147,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    fn log_errors() -> [LogError; 11] {
+    fn log_errors() -> [LogError; 12] {
         let why = || "why".to_owned();
         [
             LogError::UnknownTopic(why()),
@@ -156,6 +163,7 @@ mod tests {
             LogError::GroupNotEmpty(why()),
             LogError::Invalid(why()),
             LogError::Unavailable(why()),
+            LogError::NoRoom(why()),
             LogError::Denied(why()),
             LogError::Unknown(why()),
             LogError::ConsumerEnded(why()),
@@ -174,6 +182,7 @@ mod tests {
             [LogUnavailable, LogUnavailable, LogUnavailable],
             [Internal, Internal, Internal],
             [Internal, RequestValidationFailed, UnknownTopic],
+            [LogUnavailable, LogUnavailable, LogUnavailable],
             [LogUnavailable, LogUnavailable, LogUnavailable],
             [LogUnavailable, LogUnavailable, LogUnavailable],
             [DeliveryUnknown, DeliveryUnknown, LogUnavailable],
@@ -220,6 +229,7 @@ mod tests {
             (ProduceError::TooLarge { bytes: 9, max: 5 }, Code::EventTooLarge),
             (ProduceError::Invalid("its time is out of range".to_owned()), Code::RequestValidationFailed),
             (ProduceError::Unavailable(secret()), Code::LogUnavailable),
+            (ProduceError::NoRoom(secret()), Code::LogUnavailable),
             (ProduceError::Denied(secret()), Code::LogUnavailable),
             (ProduceError::Unknown(secret()), Code::DeliveryUnknown),
         ];
@@ -229,7 +239,8 @@ mod tests {
             let text = problem.document("/", "c", None, None);
             assert!(!text.contains("broker-7"), "{text}");
         }
-        for error in [LogError::Unavailable(secret()), LogError::Denied(secret()), LogError::Fatal(secret())] {
+        let ours = [LogError::Unavailable, LogError::NoRoom, LogError::Denied, LogError::Fatal];
+        for error in ours.map(|error| error(secret())) {
             let text = log_problem(error).document("/", "c", None, None);
             assert!(!text.contains("broker-7"), "{text}");
         }

@@ -6,6 +6,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use forebay_broker::LogError;
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,8 +43,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let reason = if app.is_draining() {
         Some("draining".to_owned())
     } else if let Err(error) = app.deps.log.health().await {
-        tracing::warn!(%error, "The log is not ready.");
-        Some("the log is unavailable".to_owned())
+        Some(not_ready(&error).to_owned())
     } else {
         app.check_queue().err().map(|_| "the producer's queue is full".to_owned())
     };
@@ -51,6 +51,15 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         None => "ready\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
+}
+
+fn not_ready(error: &LogError) -> &'static str {
+    // The log has told it when it began.
+    if matches!(error, LogError::NoRoom(_)) {
+        return "the log's disk is almost full";
+    }
+    tracing::warn!(%error, "The log is not ready.");
+    "the log is unavailable"
 }
 
 /// How the service is, and its parts.

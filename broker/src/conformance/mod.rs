@@ -260,7 +260,7 @@ mod tests {
                 group_commit: Duration::from_millis(1),
                 cache_bytes: 8 << 20,
                 retention_check: Duration::from_millis(20),
-                min_free_bytes: 0,
+                min_free_bytes: Some(0),
                 producer: LIMITS,
             };
             let log = LocalLog::open(settings.clone()).unwrap();

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use super::space::told;
 use crate::LogError;
 
 /// Beside the database's own lock, which can't say who holds it.
@@ -26,7 +27,9 @@ impl DirLock {
     /// Takes the lock, or says who holds it. `dir` exists; `what` is in it.
     pub fn take(dir: &Path, what: &str) -> Result<Self, LogError> {
         let path = dir.join(FILE);
-        let fail = |error: std::io::Error| LogError::Unavailable(format!("{} can't be used: {error}", path.display()));
+        let fail = |error: std::io::Error| {
+            LogError::Unavailable(format!("{} can't be used: {}", path.display(), told(&error)))
+        };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
         match file.try_lock() {
@@ -34,10 +37,9 @@ impl DirLock {
             Err(TryLockError::WouldBlock) => return Err(LogError::Unavailable(held(dir, what, &mut file))),
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
-        // Only a hint for people: the lock itself is what counts.
-        file.set_len(0).map_err(fail)?;
-        file.seek(SeekFrom::Start(0)).map_err(fail)?;
-        writeln!(file, "{}", std::process::id()).map_err(fail)?;
+        // Only a hint for people, which a full disk may have no room for: the lock itself is what counts.
+        let _ = file.set_len(0);
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{}", std::process::id()));
         Ok(Self(file))
     }
 }

@@ -27,13 +27,13 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 
-pub use self::registry::registry_store;
 use self::state::Shared;
+pub use self::{registry::registry_store, space::min_free_bytes};
 use crate::{
     Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
     Record, TopicInfo, TopicPartition, TopicSpec, Watermarks,
@@ -55,8 +55,8 @@ pub struct LocalSettings {
     pub cache_bytes: u64,
     /// Between two looks for expired records.
     pub retention_check: Duration,
-    /// Free disk below which records are refused.
-    pub min_free_bytes: u64,
+    /// Free disk below which records are refused; `None`: as [`min_free_bytes`] says.
+    pub min_free_bytes: Option<u64>,
     /// The queue before the writer.
     pub producer: ProducerSettings,
 }
@@ -80,12 +80,36 @@ pub struct LocalLog {
     shared: Arc<Shared>,
     groups: Arc<Coordinator>,
     sticky: Sticky,
-    threads: Mutex<Threads>,
+    /// None after the end.
+    threads: Mutex<Option<Threads>>,
 }
 
 struct Threads {
-    writer: Option<JoinHandle<()>>,
-    retention: Option<retention::Job>,
+    writer: JoinHandle<()>,
+    retention: retention::Job,
+}
+
+/// Between two looks at whether the threads have ended.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long the threads of a broken log may take to end. They may wait for threads of the database that ended.
+const BROKEN_END: Duration = Duration::from_secs(2);
+
+impl Threads {
+    /// Waits until what was accepted is written; but not for ever once the log is broken.
+    fn end(self, shared: &Shared) {
+        let threads = [Some(self.writer), self.retention.end()];
+        let mut broken = None;
+        while threads.iter().flatten().any(|thread| !thread.is_finished()) {
+            shared.look_behind();
+            if shared.broken.get().is_some() && broken.get_or_insert_with(Instant::now).elapsed() > BROKEN_END {
+                tracing::error!("The threads of the broken log still wait for the disk: they are left behind.");
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        // A panic of the writer has been told already.
+        threads.into_iter().flatten().for_each(|thread| drop(thread.join()));
+    }
 }
 
 impl LocalLog {
@@ -99,7 +123,7 @@ impl LocalLog {
             .inspect_err(|_| shared.queue.close())
             .map_err(failed)?;
         let groups = Coordinator::new(shared.clone());
-        let threads = Mutex::new(Threads { writer: Some(writer), retention: Some(retention) });
+        let threads = Mutex::new(Some(Threads { writer, retention }));
         tracing::info!(dir = %shared.dir.display(), cluster_id = shared.cluster_id, "The log is open.");
         Ok(Arc::new(Self { shared, groups, sticky: Sticky::default(), threads }))
     }
@@ -126,13 +150,10 @@ impl LocalLog {
     /// Ends the threads; what was accepted is written first. Blocks for as long as that takes.
     fn end(&self) {
         self.shared.queue.close();
-        let (writer, retention) = {
-            let mut threads = lock(&self.threads);
-            (threads.writer.take(), threads.retention.take())
-        };
-        drop(retention);
-        // A panic of the writer has been told already.
-        let _ = writer.map(JoinHandle::join);
+        let threads = lock(&self.threads).take();
+        if let Some(threads) = threads {
+            threads.end(&self.shared);
+        }
         self.shared.wake_readers();
     }
 }
@@ -230,22 +251,26 @@ impl Log for LocalLog {
     }
 
     async fn health(&self) -> Result<(), LogError> {
-        self.shared.usable()?;
-        space::look(&self.shared.dir, self.shared.min_free_bytes).map_err(LogError::Unavailable)
+        let shared = self.shared.clone();
+        read::blocking(move || {
+            shared.look_behind();
+            shared.usable()?;
+            shared.free.check().map_err(LogError::NoRoom)
+        })
+        .await
     }
 
     async fn close(&self) -> Result<(), LogError> {
         self.shared.queue.close();
-        let threads = {
-            let mut threads = lock(&self.threads);
-            (threads.writer.take(), threads.retention.take())
-        };
-        read::blocking(move || {
-            drop(threads.1);
-            let _ = threads.0.map(JoinHandle::join);
-            Ok(())
-        })
-        .await?;
+        let threads = lock(&self.threads).take();
+        if let Some(threads) = threads {
+            let shared = self.shared.clone();
+            read::blocking(move || {
+                threads.end(&shared);
+                Ok(())
+            })
+            .await?;
+        }
         self.shared.wake_readers();
         Ok(())
     }

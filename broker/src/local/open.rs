@@ -15,6 +15,7 @@ use super::{
     keys::{self, GROUPS, LOWS, META, RECORDS_PREFIX, REGISTRY, TOPICS},
     lock::DirLock,
     queue::Queue,
+    space::{FreeSpace, min_free_bytes, told},
     state::{Configured, Partition, Shared, SmallKeyspaces, StoredTopic, Topic, reason},
 };
 use crate::{Committed, LogError, Offset, TopicPartition, topic};
@@ -54,7 +55,7 @@ pub(super) fn open(settings: &LocalSettings) -> Result<Arc<Shared>, LogError> {
         queue: Queue::new(settings.producer.queue_records, settings.producer.queue_bytes),
         appended: Arc::new(Notify::new()),
         record_bytes: settings.producer.record_bytes,
-        min_free_bytes: settings.min_free_bytes,
+        free: FreeSpace::new(dir.clone(), min_free_bytes(&dir, settings.min_free_bytes)),
         broken: OnceLock::new(),
         dir,
         _lock: lock,
@@ -70,7 +71,8 @@ pub(super) struct Opened {
 
 /// Opens or makes the database of a directory, under its lock. `what` names it to people.
 pub(super) fn database(dir: &Path, what: &str, cache_bytes: u64) -> Result<Opened, LogError> {
-    make_dir(dir).map_err(|e| LogError::Unavailable(format!("directory {} can't be made: {e}", dir.display())))?;
+    let unmade = |e| LogError::Unavailable(format!("directory {} can't be made: {}", dir.display(), told(&e)));
+    make_dir(dir).map_err(unmade)?;
     let dir = dir.canonicalize().map_err(|e| LogError::Unavailable(format!("{}: {e}", dir.display())))?;
     let lock = DirLock::take(&dir, what)?;
     journal::repair(&dir)?;

@@ -60,10 +60,22 @@ impl Job {
     }
 }
 
-impl Drop for Job {
-    fn drop(&mut self) {
+impl Job {
+    /// Tells the thread to end. Hands it out, to be waited for.
+    pub fn end(mut self) -> Option<JoinHandle<()>> {
+        self.tell();
+        self.thread.take()
+    }
+
+    fn tell(&self) {
         *lock(&self.end.now) = true;
         self.end.wake.notify_all();
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.tell();
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

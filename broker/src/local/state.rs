@@ -13,7 +13,14 @@ use fjall::{Database, Keyspace};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{index::RunningMark, lock::DirLock, now_ms, queue::Queue, writer::Job};
+use super::{
+    index::RunningMark,
+    lock::DirLock,
+    now_ms,
+    queue::Queue,
+    space::{self, FreeSpace},
+    writer::Job,
+};
 use crate::{
     Committed, LogError, Offset, TimestampLimits, TopicInfo, TopicPartition, Watermarks,
     sync::{lock, read},
@@ -33,7 +40,7 @@ pub(super) struct Shared {
     pub queue: Queue<Job>,
     pub appended: Arc<Notify>,
     pub record_bytes: usize,
-    pub min_free_bytes: u64,
+    pub free: FreeSpace,
     /// Why nothing can be written any more.
     pub broken: OnceLock<String>,
     /// Last, so that it outlives the database.
@@ -163,11 +170,24 @@ impl Shared {
 
     /// Nothing can be trusted to be written any more: refuse everything, wake everyone.
     pub fn break_down(&self, reason: String) {
-        tracing::error!(reason, dir = %self.dir.display(), "The log is broken; restart the process to recover it.");
         // Only the first reason counts.
-        let _ = self.broken.set(reason);
+        if self.broken.set(reason.clone()).is_ok() {
+            tracing::error!(reason, dir = %self.dir.display(), "The log is broken; restart the process to recover it.");
+        }
         self.queue.close();
         self.wake_readers();
+    }
+
+    /// Breaks down if a write of the database's own threads has failed: they end silently, then nothing is tidied up any
+    /// more, and what waits for them waits for ever. May wait for an fsync.
+    pub fn look_behind(&self) {
+        if self.broken.get().is_some() {
+            return;
+        }
+        // Nothing is buffered between two commits: this only asks.
+        if let Err(error) = self.db.persist(fjall::PersistMode::Buffer) {
+            self.break_down(reason(&error));
+        }
     }
 
     pub fn usable(&self) -> Result<(), LogError> {
@@ -199,10 +219,21 @@ impl Shared {
     }
 }
 
-/// What the database says, as a reason.
+/// What the database says, as a reason that says what to do.
 pub(super) fn reason(error: &fjall::Error) -> String {
-    match error {
-        fjall::Error::Io(error) => format!("writing to disk failed: {error}"),
-        other => format!("the database failed: {other}"),
+    if matches!(error, fjall::Error::Poisoned) {
+        return STOPPED.to_owned();
     }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return format!("writing to disk failed: {}", space::told(error));
+        }
+        cause = error.source();
+    }
+    format!("the database failed: {error}")
 }
+
+/// The database refuses every write once a single one has failed, and its own threads do not say why.
+const STOPPED: &str = "writing to disk failed in the background, the reason stands in the log above: mend the disk, \
+                       or make room on it";

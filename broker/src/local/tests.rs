@@ -11,7 +11,7 @@ pub(super) fn settings(dir: &Path) -> LocalSettings {
         group_commit: Duration::ZERO,
         cache_bytes: 8 << 20,
         retention_check: Duration::from_millis(20),
-        min_free_bytes: 0,
+        min_free_bytes: Some(0),
         producer: ProducerSettings {
             queue_bytes: 8 << 20,
             queue_records: 10_000,
@@ -44,15 +44,66 @@ async fn a_full_disk_refuses_records_but_not_commits() {
     topic(&log, &[]).await;
     log.close().await.unwrap();
     drop(log);
-    let log = LocalLog::open(LocalSettings { min_free_bytes: u64::MAX, ..settings(dir.path()) }).unwrap();
+    let log = LocalLog::open(LocalSettings { min_free_bytes: Some(u64::MAX), ..settings(dir.path()) }).unwrap();
     let receipts = log.produce(vec![record("a")]).unwrap().await;
-    assert!(matches!(&receipts[0], Err(ProduceError::Unavailable(why)) if why.contains("MiB free")), "{receipts:?}");
-    assert!(matches!(log.health().await, Err(LogError::Unavailable(_))));
+    assert!(matches!(&receipts[0], Err(ProduceError::NoRoom(why)) if why.contains("MiB free")), "{receipts:?}");
+    assert!(matches!(log.health().await, Err(LogError::NoRoom(_))));
     let part = TopicPartition::new("t", 0);
     assert_eq!(log.watermarks(&part).await.unwrap().high, 0);
     let position = Committed { offset: 0, metadata: "m".into() };
     log.set_committed("g", &[(part, Some(position))]).await.unwrap();
     assert_eq!(log.queue().records, 0);
+}
+
+/// The threads of the database end at the first write that fails, and tell nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_fails_in_the_background_ends_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    topic(&log, &[]).await;
+    assert!(log.produce(vec![record("a")]).unwrap().await[0].is_ok());
+    log.health().await.unwrap();
+    std::fs::rename(dir.path().join("log/keyspaces"), dir.path().join("away")).unwrap();
+    let records = log.shared.topic("t").unwrap().records.clone();
+    records.rotate_memtable().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        match log.health().await {
+            Ok(()) => assert!(Instant::now() < deadline, "not noticed"),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(matches!(&error, LogError::Fatal(why) if why.contains("mend the disk")), "{error}");
+    assert!(matches!(log.produce(vec![record("b")]), Err(ProduceError::Unavailable(_))));
+    log.close().await.unwrap();
+    drop((records, log));
+    std::fs::rename(dir.path().join("away"), dir.path().join("log/keyspaces")).unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    assert_eq!(log.read(&TopicPartition::new("t", 0), 0, 10, 1_000).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_log_is_closed_although_its_writer_is_stuck() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(dir.path())).unwrap();
+    let (let_go, stuck) = std::sync::mpsc::channel::<()>();
+    let run = Box::new(move |_: &Arc<Shared>| {
+        let _ = stuck.recv();
+    });
+    assert!(log.shared.queue.push_other(writer::Job::Alone(run)).is_ok());
+    log.shared.break_down("the test says so".to_owned());
+    tokio::time::timeout(Duration::from_secs(20), log.close()).await.unwrap().unwrap();
+    drop(let_go);
+}
+
+#[test]
+fn a_full_disk_is_told_with_what_to_do() {
+    let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    for error in [fjall::Error::Io(full()), fjall::Error::Storage(fjall::LsmError::Io(full()))] {
+        let reason = state::reason(&error);
+        assert!(reason.starts_with("writing to disk failed") && reason.ends_with("make room"), "{reason}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -14,7 +14,6 @@ use super::{
     index::RunningMark,
     keys, now_ms,
     queue::Charge,
-    space::FreeSpace,
     state::{Partition, Shared, Topic, reason},
 };
 use crate::{ProduceError, Receipt, Receipts, sync::lock};
@@ -73,15 +72,13 @@ pub(super) enum PutOutcome {
 }
 
 pub(super) fn spawn(shared: Arc<Shared>, group_commit: Duration) -> std::io::Result<JoinHandle<()>> {
-    let free = FreeSpace::new(shared.dir.clone(), shared.min_free_bytes);
-    let mut writer = Writer { shared, group_commit, free, buffers: Buffers::default() };
+    let mut writer = Writer { shared, group_commit, buffers: Buffers::default() };
     std::thread::Builder::new().name("forebay-log-writer".to_owned()).spawn(move || writer.run())
 }
 
 struct Writer {
     shared: Arc<Shared>,
     group_commit: Duration,
-    free: FreeSpace,
     buffers: Buffers,
 }
 
@@ -154,12 +151,12 @@ impl Writer {
     }
 
     fn append(&mut self, group: &mut Group, append: Append) {
-        let room = self.free.check();
+        let room = self.shared.free.check();
         let mut receipts = Vec::with_capacity(append.records.len());
         for record in append.records {
             receipts.push(match (record, &room) {
                 (Err(error), _) => Err(error),
-                (Ok(_), Err(reason)) => Err(ProduceError::Unavailable(reason.clone())),
+                (Ok(_), Err(reason)) => Err(ProduceError::NoRoom(reason.clone())),
                 (Ok(record), Ok(())) => self.append_one(group, record),
             });
         }

@@ -81,7 +81,7 @@ async fn every_store_tells_alike_what_is_there() {
     std::fs::write(dir.path().join(OTHER), "theirs").unwrap();
     let memory = MemoryStore::default();
     memory.plant(OTHER, "theirs".into(), Metadata::new());
-    let directory = DirStore::new(dir.path().to_owned(), "", "c");
+    let directory = DirStore::new(dir.path().to_owned(), "", "c", None);
     let stores: [&dyn ObjectStore; 3] = [&fake.store("{}", AUTO), &directory, &memory];
     for store in stores {
         let name = store.describe();

@@ -84,6 +84,7 @@ impl World {
             memory: Arc::clone(&self.memory),
             dlq_topic: DLQ.to_owned(),
             tmp_dir: self.dir.join("tmp"),
+            reserve: None,
         }
     }
 

@@ -36,6 +36,9 @@ pub enum Unavailable {
     /// It isn't installed here. A test may skip.
     #[error("{0} (`make components` installs it)")]
     Missing(String),
+    /// This machine does not allow it. A test may skip.
+    #[error("{0}")]
+    NotAllowed(String),
     /// It is installed and does not work: the text says how it failed. A test fails.
     #[error("{0}")]
     Failed(String),
@@ -58,6 +61,10 @@ pub fn available<T>(started: Result<T, Unavailable>) -> Option<T> {
         Err(Unavailable::Missing(reason)) if !required() => {
             // Not by eprintln: of a test that passes, its output is kept back.
             let _ = writeln!(std::io::stderr(), "skipped: {reason} (`make components` installs it)");
+            None
+        }
+        Err(Unavailable::NotAllowed(reason)) if !required() => {
+            let _ = writeln!(std::io::stderr(), "skipped: {reason}");
             None
         }
         Err(unavailable) => panic!("{unavailable}"),

@@ -9,12 +9,14 @@ use std::{
 use async_trait::async_trait;
 use tracing::debug;
 
+pub use self::room::Reserve;
 use self::service::Files;
 use super::{
     SinkError,
     store::{Content, Metadata, ObjectStore, Put},
 };
 
+mod room;
 mod service;
 mod writer;
 
@@ -23,12 +25,13 @@ mod writer;
 pub struct DirStore(Arc<Files>);
 
 impl DirStore {
-    /// Objects below `root/topics_dir`; sidecars and control files of `connector` below `_forebay/` there.
-    pub fn new(root: PathBuf, topics_dir: &str, connector: &str) -> Self {
+    /// Objects below `root/topics_dir`; sidecars and control files of `connector` below `_forebay/` there. Objects leave
+    /// what `reserve` says.
+    pub fn new(root: PathBuf, topics_dir: &str, connector: &str, reserve: Option<Reserve>) -> Self {
         let base = if topics_dir.is_empty() { root.clone() } else { root.join(topics_dir) };
         let control = base.join("_forebay").join(connector);
         let made = AtomicBool::new(false);
-        Self(Arc::new(Files { root, base, control, connector: connector.to_owned(), made }))
+        Self(Arc::new(Files { root, base, control, connector: connector.to_owned(), made, reserve }))
     }
 
     /// Runs file work where it may block.
@@ -84,6 +87,12 @@ impl ObjectStore for DirStore {
         let (name, text) = (name.to_owned(), text.to_owned());
         self.blocking(move |files| files.put_control(&name, &text, replace)).await
     }
+}
+
+/// A file system on which two writers of one name would both succeed.
+fn no_conditional_writes(dir: &Path) -> SinkError {
+    let advice = format!("{} does not refuse to replace files: use a local file system.", dir.display());
+    SinkError::stop("NO_CONDITIONAL_WRITES", advice)
 }
 
 /// The fault of a path, as the destination's, save names that no retry makes right.

@@ -13,7 +13,7 @@ use super::{
         SinkError,
         store::{Content, Metadata, Put},
     },
-    fault,
+    Reserve, fault, no_conditional_writes,
     writer::{Temporary, make_dirs, prefix, sync_dir},
 };
 use crate::crash_point;
@@ -32,6 +32,7 @@ pub struct Files {
     /// The root was made, or seen, by this process. From then on a missing root is a fault of the destination (an
     /// unmounted disk), and nothing is written below its mount point.
     pub made: AtomicBool,
+    pub reserve: Option<Reserve>,
 }
 
 impl Files {
@@ -54,8 +55,7 @@ impl Files {
         if first? && !second? {
             return Ok(());
         }
-        let advice = format!("{} does not refuse to replace files: use a local file system.", dir.display());
-        Err(SinkError::stop("NO_CONDITIONAL_WRITES", advice))
+        Err(no_conditional_writes(dir))
     }
 
     fn sidecar(&self, key: &str) -> PathBuf {
@@ -71,6 +71,7 @@ impl Files {
         if path.exists() {
             return self.existing(key, &dir);
         }
+        self.reserve.as_ref().map_or(Ok(()), |reserve| reserve.allows(&dir, content.len()))?;
         let temporary = Temporary::write(&dir, &self.connector, |file| content.copy_to(file))?;
         crash_point!("dir.tmp_synced");
         self.put_sidecar(key, metadata, &path)?;

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{super::SinkError, fault};
+use super::{super::SinkError, fault, no_conditional_writes};
 
 /// Makes a directory and syncs every parent in which one was made. The root must be there.
 pub fn make_dirs(root: &Path, dir: &Path) -> Result<(), SinkError> {
@@ -68,6 +68,9 @@ impl Temporary {
                 match renameat_with(CWD, &self.0, CWD, path, RenameFlags::NOREPLACE) {
                     Ok(()) => Ok(true),
                     Err(rustix::io::Errno::EXIST) => Ok(false),
+                    Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+                        Err(no_conditional_writes(path.parent().unwrap_or(path)))
+                    }
                     Err(errno) => Err(fault("naming", path, &errno.into())),
                 }
             }
