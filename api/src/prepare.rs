@@ -35,7 +35,7 @@ fn spec(name: &str, topic: &TopicSettings, settings: &Settings) -> TopicSpec {
     if !dead_letter::topic::can_be(name, &settings.dlq.topic) {
         return configured;
     }
-    let mut spec = dead_letter::topic::spec(name);
+    let mut spec = dead_letter::topic::spec(name, settings.record_bytes);
     spec.partitions = topic.partitions.unwrap_or(spec.partitions);
     spec.config.extend(configured.config);
     spec
@@ -156,7 +156,7 @@ mod tests {
     async fn a_configured_topic_of_dead_letters_still_is_one() {
         let log = SimLog::new(SimSettings::default());
         prepared(&log, json!({"events.dlq": {"retention_ms": 86_400_000}})).await;
-        let mut expected = dead_letter::topic::spec("events.dlq");
+        let mut expected = dead_letter::topic::spec("events.dlq", 1_000_000);
         expected.config.insert("retention.ms".into(), "86400000".into());
         let made = log.topic("events.dlq").await.unwrap();
         assert_eq!((made.partitions, &made.config), (expected.partitions, &expected.config));

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dead_letter;
+
 /// `broker:` where the log is.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -64,7 +66,8 @@ impl fmt::Debug for LibrdkafkaValue {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProducerOptions {
-    /// Bytes of records waiting for receipts. Default 67108864 (64 MiB).
+    /// Bytes of records waiting for receipts. At least one dead letter has room: 2 MiB, or 1 MiB more than `record_bytes`.
+    /// Default 67108864 (64 MiB), or this least where it is more.
     pub queue_bytes: Option<usize>,
     /// Records waiting for receipts. Default 100000.
     pub queue_records: Option<usize>,
@@ -220,11 +223,15 @@ impl ProducerOptions {
             let problem = "is for kafka:// only: on local:// it is broker.group_commit_ms".to_owned();
             return Err(ConfigError { key: "producer.linger_ms".to_owned(), problem });
         }
+        let record_bytes = within("producer.record_bytes", self.record_bytes.unwrap_or(1_000_000), 1, 64 << 20)?;
+        // A dead letter that never has room would be tried for ever.
+        let least = dead_letter::topic::max_bytes(record_bytes);
+        let queue_bytes = self.queue_bytes.unwrap_or(least.max(64 << 20));
         Ok(ProducerSettings {
             linger: Duration::from_millis(within("producer.linger_ms", self.linger_ms.unwrap_or(5), 0, 1_000)?),
-            queue_bytes: within("producer.queue_bytes", self.queue_bytes.unwrap_or(64 << 20), 1 << 10, 1 << 34)?,
+            queue_bytes: within("producer.queue_bytes", queue_bytes, least, 1 << 34)?,
             queue_records: within("producer.queue_records", self.queue_records.unwrap_or(100_000), 1, 10_000_000)?,
-            record_bytes: within("producer.record_bytes", self.record_bytes.unwrap_or(1_000_000), 1, 64 << 20)?,
+            record_bytes,
         })
     }
 }
@@ -326,6 +333,19 @@ mod tests {
         }
         let options = DlqOptions { topic: Some("{topic}-dlq".into()) };
         assert_eq!(options.settings().unwrap().topic_for("a", "c"), "a-dlq");
+    }
+
+    #[test]
+    fn the_queue_has_room_for_a_dead_letter() {
+        let of = |queue_bytes, record_bytes| {
+            let options = ProducerOptions { queue_bytes, record_bytes: Some(record_bytes), ..Default::default() };
+            let settings = options.settings(&BrokerUrl::Local("d".into()));
+            settings.map(|settings| settings.queue_bytes).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(None, 64 << 20), Ok(65 << 20));
+        assert_eq!(of(Some(2 << 20), 1_000), Ok(2 << 20));
+        let refused = "producer.queue_bytes: 4194304 is outside 5242880 to 17179869184";
+        assert_eq!(of(Some(4 << 20), 4 << 20), Err(refused.to_owned()));
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub trait Log: Send + Sync + 'static {
     /// comes as its receipt; the others are stored. Never waits for room. Each partition keeps the order of the call. The
     /// records go on their way even if the returned future is dropped.
     fn produce(&self, records: Vec<NewRecord>) -> Result<PendingReceipts, ProduceError>;
+    /// Largest record where its topic has no limit of its own (`producer.record_bytes`).
+    fn record_bytes(&self) -> usize;
     /// What waits for receipts now, and the limits.
     fn queue(&self) -> QueueUsage;
 
@@ -114,9 +116,17 @@ pub trait Log: Send + Sync + 'static {
 
     /// Whether the log can take and give records now; the reason if not.
     async fn health(&self) -> Result<(), LogError>;
-    /// Finishes what was accepted, then refuses everything. Idempotent.
-    async fn close(&self) -> Result<(), LogError>;
+    /// Finishes what was accepted, then refuses everything. Where that hangs on others, what is not finished `within`
+    /// this time is given up; its receipts say so. Idempotent.
+    async fn close_within(&self, within: Duration) -> Result<(), LogError>;
+    /// As [`Log::close_within`] 10 s.
+    async fn close(&self) -> Result<(), LogError> {
+        self.close_within(CLOSE_WITHIN).await
+    }
 }
+
+/// How long a log may take to close, where nobody says.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One member of a consumer group. Offsets are never committed by themselves. Dropping it leaves the group.
 ///

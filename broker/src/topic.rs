@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Committed, LogError, TimestampType, TopicPartition, TopicSpec};
+use crate::{Committed, LogError, NewRecord, TimestampType, TopicPartition, TopicSpec, dead_letter};
 
 /// Partitions a topic may have.
 pub const MAX_PARTITIONS: i32 = 10_000;
@@ -28,6 +28,14 @@ pub struct TopicSettings {
 }
 
 impl TopicSettings {
+    /// Most bytes of this record in the embedded log. A dead letter fits wherever its record did, also into a topic made
+    /// under smaller limits: what can't be put aside holds up its partition for ever.
+    pub fn max_bytes_of(&self, record: &NewRecord, record_bytes: usize) -> usize {
+        let max = self.max_record_bytes.unwrap_or(record_bytes);
+        let larger = dead_letter::topic::max_bytes(record_bytes);
+        if max < larger && dead_letter::topic::is_letter(record) { larger } else { max }
+    }
+
     /// The timestamp of a record that is stored now.
     pub fn stamp(&self, given_ms: Option<i64>, now_ms: i64) -> (i64, TimestampType) {
         if self.append_time {

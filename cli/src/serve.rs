@@ -22,8 +22,11 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How long connectors may take to write out what is open, in a drain of at most 10 s.
-const DELIVER_WITHIN: Duration = Duration::from_secs(9);
+/// How long connectors may take to write out what is open.
+const DELIVER_WITHIN: Duration = Duration::from_secs(8);
+/// From the signal until the log gives up what it could not finish. Of the 10 s that are promised, the process needs the
+/// rest to end.
+const CLOSE_BY: Duration = Duration::from_millis(8_500);
 /// Between two looks at whether the log is sound.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -131,7 +134,8 @@ impl System {
             }
         };
         let (served, delivered) = tokio::join!(served, delivered);
-        let closed = self.parts.log.close().await.map_err(Failure::error);
+        let left = CLOSE_BY.saturating_sub(started.elapsed());
+        let closed = self.parts.log.close_within(left).await.map_err(Failure::error);
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "Everything is drained and closed.");
         served.and(delivered).and(closed)
     }

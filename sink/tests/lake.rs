@@ -6,6 +6,7 @@ mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use forebay_avro::registry::{Embedded, MemoryStore, Registry};
 use forebay_broker::{
     config::ProducerSettings,
@@ -15,12 +16,12 @@ use forebay_sink::{config::ConnectorOptions, connector::Connector, status::State
 use support::*;
 
 fn local(dir: &Path) -> Arc<LocalLog> {
-    let producer = ProducerSettings {
-        queue_bytes: 64 << 20,
-        queue_records: 100_000,
-        linger: Duration::ZERO,
-        record_bytes: 1_000_000,
-    };
+    local_of(dir, 1_000_000)
+}
+
+fn local_of(dir: &Path, record_bytes: usize) -> Arc<LocalLog> {
+    let producer =
+        ProducerSettings { queue_bytes: 64 << 20, queue_records: 100_000, linger: Duration::ZERO, record_bytes };
     LocalLog::open(LocalSettings {
         dir: dir.to_owned(),
         group_commit: Duration::from_millis(1),
@@ -57,6 +58,22 @@ async fn an_event_becomes_a_row_in_a_file_of_its_name() {
     assert_eq!((status.state, status.lag, status.rows), (State::Running, 0, 1));
     assert!(connector.drain(Duration::from_secs(60)).await);
     world.log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_as_large_as_a_record_may_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(local_of(dir.path(), 4 << 20)).await;
+    world.topic("readings", 1).await;
+    let undecodable = Bytes::from(vec![b'x'; 3 << 20]);
+    world.send(vec![world.record("readings", 0, Some(undecodable.clone()))]).await;
+    world.publish("readings", 1, 0, 3).await;
+    let connector = world.start(r#"{"batch":{"max_age_ms":100},"errors":{"max_rate":1}}"#);
+    world.settled("readings").await;
+    let letters = world.in_log(DLQ).await;
+    assert_eq!(letters.iter().map(|letter| letter.value.clone()).collect::<Vec<_>>(), [Some(undecodable)]);
+    world.audit("readings").await;
+    assert!(connector.drain(Duration::from_secs(60)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

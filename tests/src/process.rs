@@ -4,7 +4,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -104,18 +104,26 @@ impl Role {
     /// It does not end in time, or not with 0.
     pub async fn terminate(&mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
-        let deadline = Instant::now() + PATIENCE;
+        match self.ended(PATIENCE).await? {
+            status if status.success() => Ok(()),
+            status => bail!("{} ended with {status}:\n{}", self.name, self.log_end()),
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not run, or does not end `within` this time.
+    pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(status) = self.child()?.try_wait()? {
                 self.child = None;
-                if !status.success() {
-                    bail!("{} ended with {status}:\n{}", self.name, self.log_end());
-                }
-                return Ok(());
+                return Ok(status);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        bail!("{} still runs:\n{}", self.name, self.log_end())
+        bail!("{} still runs after {within:?}:\n{}", self.name, self.log_end())
     }
 
     fn log_file(&self) -> PathBuf {

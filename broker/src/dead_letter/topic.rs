@@ -1,19 +1,34 @@
 //! The topics that hold dead letters: how they are made, and which names are theirs.
 
-use crate::{Log, LogError, TopicInfo, TopicSpec};
+use super::names;
+use crate::{Log, LogError, NewRecord, TopicInfo, TopicSpec};
 
 /// Partitions.
 pub const PARTITIONS: i32 = 6;
 /// How long a dead letter is kept from when it failed: 30 days.
 pub const RETENTION_MS: &str = "2592000000";
-/// Largest dead letter: the largest record with all its headers.
-pub const MAX_BYTES: &str = "2097152";
+/// Least of what a dead letter may have.
+const MIN_MAX_BYTES: usize = 2 << 20;
+/// Room for the headers of a dead letter beside its record.
+const HEADERS_ROOM_BYTES: usize = 1 << 20;
 /// A cluster keeps records by their timestamps. Those of old events would leave early; theirs stands in a header.
 pub const TIMESTAMP_TYPE: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
 
-/// A topic for dead letters.
-pub fn spec(name: &str) -> TopicSpec {
-    let config = [("retention.ms", RETENTION_MS), ("max.message.bytes", MAX_BYTES), TIMESTAMP_TYPE];
+/// Most bytes of a dead letter, where records have at most `record_bytes`: the largest with all its headers.
+pub const fn max_bytes(record_bytes: usize) -> usize {
+    let bytes = record_bytes.saturating_add(HEADERS_ROOM_BYTES);
+    if bytes > MIN_MAX_BYTES { bytes } else { MIN_MAX_BYTES }
+}
+
+/// Whether a record is a dead letter, by its headers; no event may bear them.
+pub fn is_letter(record: &NewRecord) -> bool {
+    record.headers.get(names::VERSION).is_some() && record.headers.get(names::TOPIC).is_some()
+}
+
+/// A topic for dead letters of records of at most `record_bytes`.
+pub fn spec(name: &str, record_bytes: usize) -> TopicSpec {
+    let max_bytes = max_bytes(record_bytes).to_string();
+    let config = [("retention.ms", RETENTION_MS), ("max.message.bytes", &max_bytes), TIMESTAMP_TYPE];
     let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     TopicSpec { name: name.to_owned(), partitions: PARTITIONS, config }
 }
@@ -24,7 +39,7 @@ pub async fn ensure(log: &dyn Log, name: &str) -> Result<(), LogError> {
         Err(LogError::UnknownTopic(_)) => {}
         found => return found.map(drop),
     }
-    match log.create_topic(&spec(name)).await {
+    match log.create_topic(&spec(name, log.record_bytes())).await {
         Ok(_) | Err(LogError::TopicExists(_)) => Ok(()),
         Err(error) => Err(error),
     }
@@ -69,6 +84,13 @@ fn split_placeholder(template: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_record_has_room_for_its_headers() {
+        for (record_bytes, max) in [(1, 2 << 20), (1_000_000, 2 << 20), (1 << 20, 2 << 20), (64 << 20, 65 << 20)] {
+            assert_eq!(max_bytes(record_bytes), max, "{record_bytes}");
+        }
+    }
 
     #[test]
     fn names_are_known_by_their_template() {

@@ -18,7 +18,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -36,7 +36,7 @@ use self::{
     admin::{Admin, Found},
     client::{Cluster, Context, Reach, unavailable},
     consumer::{Desk, KafkaConsumer},
-    lane::{Waiting, serve_lane},
+    lane::{InLane, Waiting, serve_lane},
     offsets::Offsets,
     producer::{Done, Producer},
     reader::{Range, Readers},
@@ -46,15 +46,13 @@ use self::{
 use crate::{
     Committed, Consumer, GroupSpec, Log, LogError, NewRecord, Offset, PendingReceipts, ProduceError, QueueUsage,
     Receipts, Record, TimestampLimits, TopicInfo, TopicPartition, TopicSpec, Watermarks, config::ProducerSettings,
-    sync::lock, topic,
+    dead_letter, sync::lock, topic,
 };
 
 /// For the first answer of the cluster.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// All brokers out of reach for this long: records are refused at once.
 const AWAY_FOR: Duration = Duration::from_secs(1);
-/// Bytes of key, value and headers that can be sent whatever `producer.record_bytes` says: dead letters have them.
-const MIN_RECORD_BYTES: usize = 2 << 20;
 
 /// Where the cluster is, and what is passed on to librdkafka.
 #[derive(Clone)]
@@ -84,7 +82,7 @@ struct Inner {
     readers: Arc<Readers>,
     offsets: Arc<Offsets>,
     reach: Arc<Reach>,
-    in_lane: AtomicUsize,
+    in_lane: InLane,
     closed: AtomicBool,
     /// Whoever looks at topics because of a refusal.
     looking: tokio::sync::Mutex<()>,
@@ -107,7 +105,8 @@ impl KafkaLog {
             )),
             error => error,
         })?;
-        let most_bytes = producer.record_bytes.max(MIN_RECORD_BYTES);
+        // Dead letters have more than `record_bytes`.
+        let most_bytes = dead_letter::topic::max_bytes(producer.record_bytes);
         let inner = Arc::new(Inner {
             topics: Topics::new(producer.record_bytes, most_bytes, cluster.passed_on.clone()),
             producer: Producer::new(cluster.clone(), context, most_bytes)?,
@@ -116,7 +115,7 @@ impl KafkaLog {
             cluster,
             admin,
             reach,
-            in_lane: AtomicUsize::new(0),
+            in_lane: InLane::default(),
             closed: AtomicBool::new(false),
             looking: tokio::sync::Mutex::default(),
         });
@@ -282,18 +281,23 @@ impl Log for KafkaLog {
         }
         let count = records.len();
         let taken = inner.producer.take(&records)?;
-        if inner.in_lane.load(Ordering::Acquire) == 0 && inner.topics.unknown(&records).is_empty() {
+        if inner.in_lane.lets_pass(&records) && inner.topics.unknown(&records).is_empty() {
             let done = inner.producer.send(taken, inner.topics.plan(records));
             return Ok(Box::pin(receipts(Arc::downgrade(inner), done, count)));
         }
         let (done, sent) = oneshot::channel();
-        inner.in_lane.fetch_add(1, Ordering::AcqRel);
-        if let Err(error) = self.lane.try_send(Waiting { records, taken, done }) {
-            inner.in_lane.fetch_sub(1, Ordering::AcqRel);
-            inner.producer.give_back(error.into_inner().taken);
+        let topics = inner.in_lane.enter(&records);
+        if let Err(error) = self.lane.try_send(Waiting { records, topics, taken, done }) {
+            let Waiting { topics, taken, .. } = error.into_inner();
+            inner.in_lane.leave(&topics);
+            inner.producer.give_back(taken);
             return Err(ProduceError::QueueFull);
         }
         Ok(Box::pin(receipts(Arc::downgrade(inner), sent, count)))
+    }
+
+    fn record_bytes(&self) -> usize {
+        self.inner.cluster.producer.record_bytes
     }
 
     fn queue(&self) -> QueueUsage {
@@ -336,20 +340,21 @@ impl Log for KafkaLog {
         }
     }
 
-    async fn close(&self) -> Result<(), LogError> {
+    async fn close_within(&self, within: Duration) -> Result<(), LogError> {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         for desk in lock(&self.desks).drain(..).filter_map(|desk| desk.upgrade()) {
             desk.end(LogError::Closed);
         }
-        let deadline = Instant::now() + AWAY_FOR * 5;
-        while self.inner.in_lane.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        let started = Instant::now();
+        // What is sent from there needs time for its receipts.
+        while !self.inner.in_lane.is_empty() && started.elapsed() < within / 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let inner = Arc::clone(&self.inner);
         let closing = tokio::task::spawn_blocking(move || {
-            inner.producer.close();
+            inner.producer.close((started + within).into_std());
             inner.readers.close();
             inner.offsets.close();
         });

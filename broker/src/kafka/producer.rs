@@ -27,8 +27,6 @@ use crate::{
     sync::{read, write},
 };
 
-/// For what was accepted, when the log closes.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Looks whether a client that broke has heard of all that it had sent; then its records are unknown.
 const RETIRE_LOOKS: usize = 20;
 /// Between two of these looks.
@@ -171,12 +169,11 @@ impl Producer {
         tokio::task::spawn_blocking(move || retire(&old));
     }
 
-    /// Waits for what was accepted, within a limit, and takes nothing more.
-    pub fn close(&self) {
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
+    /// Waits for what was accepted until the deadline, and takes nothing more.
+    pub fn close(&self, deadline: Instant) {
         let Some(native) = write(&self.native).take() else { return };
         // What is left after it gets its fate when the client goes.
-        let _ = native.flush(CLOSE_TIMEOUT);
+        let _ = native.flush(deadline.saturating_duration_since(Instant::now()));
         drop(native);
         // Clients that broke shortly before may still hold some.
         while self.queue.usage().records > 0 && Instant::now() < deadline {

@@ -225,6 +225,10 @@ impl Log for LocalLog {
         produce::produce(self, records)
     }
 
+    fn record_bytes(&self) -> usize {
+        self.shared.record_bytes
+    }
+
     fn queue(&self) -> QueueUsage {
         self.shared.queue.usage()
     }
@@ -260,7 +264,8 @@ impl Log for LocalLog {
         .await
     }
 
-    async fn close(&self) -> Result<(), LogError> {
+    /// Hangs on nobody but the disk: it is waited for.
+    async fn close_within(&self, _: Duration) -> Result<(), LogError> {
         self.shared.queue.close();
         let threads = lock(&self.threads).take();
         if let Some(threads) = threads {

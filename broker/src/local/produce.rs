@@ -60,7 +60,7 @@ impl Call<'_> {
         let topic = self.topic(&record.topic)?;
         let bytes = payload_bytes(record);
         let settings = topic.settings();
-        let max = settings.max_record_bytes.unwrap_or(self.log.shared.record_bytes);
+        let max = settings.max_bytes_of(record, self.log.shared.record_bytes);
         if bytes > max {
             return Err(ProduceError::TooLarge { bytes, max });
         }

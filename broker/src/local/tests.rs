@@ -135,6 +135,25 @@ async fn a_topic_leaves_no_offset_to_its_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_dead_letter_fits_wherever_its_record_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.producer.record_bytes = 4 << 20;
+    let log = LocalLog::open(settings).unwrap();
+    // As an earlier start, with smaller records, made it.
+    topic(&log, &[("max.message.bytes", "2097152")]).await;
+    let large = record(&"x".repeat(3 << 20));
+    let mut letter = large.clone();
+    letter.headers.push("forebay.v", "1");
+    letter.headers.push("__connect.errors.topic", "orders");
+    let receipts = log.produce(vec![large, letter]).unwrap().await;
+    assert!(matches!(receipts[0], Err(ProduceError::TooLarge { max: 2_097_152, .. })), "{:?}", receipts[0]);
+    assert!(receipts[1].is_ok(), "{:?}", receipts[1]);
+    crate::dead_letter::topic::ensure(&*log, "events.dlq").await.unwrap();
+    assert_eq!(log.topic("events.dlq").await.unwrap().config["max.message.bytes"], (5 << 20).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_registry_keeps_its_pairs() {
     let dir = tempfile::tempdir().unwrap();
     let log = LocalLog::open(settings(dir.path())).unwrap();

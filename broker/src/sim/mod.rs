@@ -299,6 +299,10 @@ impl Log for SimLog {
         }))
     }
 
+    fn record_bytes(&self) -> usize {
+        self.shared.settings.producer.record_bytes
+    }
+
     fn queue(&self) -> QueueUsage {
         let limits = self.shared.settings.producer;
         let state = lock(&self.shared.state);
@@ -349,7 +353,7 @@ impl Log for SimLog {
         self.shared.reachable()
     }
 
-    async fn close(&self) -> Result<(), LogError> {
+    async fn close_within(&self, _: Duration) -> Result<(), LogError> {
         self.shared.close().await;
         Ok(())
     }

@@ -131,6 +131,9 @@ impl Log for SlowLog {
             None => self.log.produce(records),
         }
     }
+    fn record_bytes(&self) -> usize {
+        self.log.record_bytes()
+    }
     fn queue(&self) -> QueueUsage {
         self.log.queue()
     }
@@ -156,8 +159,8 @@ impl Log for SlowLog {
     async fn health(&self) -> Result<(), LogError> {
         self.log.health().await
     }
-    async fn close(&self) -> Result<(), LogError> {
-        self.log.close().await
+    async fn close_within(&self, within: Duration) -> Result<(), LogError> {
+        self.log.close_within(within).await
     }
 }
 
