@@ -5,7 +5,8 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -18,7 +19,7 @@ use rdkafka::{
 use super::{
     admin::Admin,
     client::{ASK_TIMEOUT, Cluster, Context, refused, unavailable},
-    native::{self, Element, Event, Events, Waker},
+    native::{self, Element, Event, Events, Refused, Waker},
 };
 use crate::{Committed, LogError, TopicPartition, sync::lock, topic};
 
@@ -26,6 +27,8 @@ use crate::{Committed, LogError, TopicPartition, sync::lock, topic};
 const MAX_CLIENTS: usize = 16;
 /// For an answer, before it is looked at what the client has met on its way to the coordinator.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Before a coordinator that was not ready is asked again.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 /// Clients by group.
 pub(super) struct Offsets {
@@ -190,25 +193,45 @@ impl Admin {
         }
         let group = group.to_owned();
         self.blocking(move |admin| {
-            let mut answers = Vec::new();
             if set.count() > 0 {
-                let asked = native::alter_group_offsets(admin.inner(), &group, &set, ASK_TIMEOUT);
-                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
+                settle(|wait| native::alter_group_offsets(admin.inner(), &group, &set, wait))
+                    .map_err(|why| not_empty(&group, &why))?;
             }
             if forget.count() > 0 {
-                let asked = native::delete_group_offsets(admin.inner(), &group, &forget, ASK_TIMEOUT);
-                answers.extend(asked.map_err(|why| not_empty(&group, &why))?);
+                settle(|wait| native::delete_group_offsets(admin.inner(), &group, &forget, wait))
+                    .map_err(|why| not_empty(&group, &why))?;
             }
-            match answers.into_iter().find_map(|answer| answer.error) {
-                Some(code) => Err(not_empty(&group, &(code, String::new()))),
-                None => Ok(()),
-            }
+            Ok(())
         })
         .await
     }
 }
 
-fn not_empty(group: &str, why: &(RDKafkaErrorCode, String)) -> LogError {
+/// Asks the group's coordinator again while it is not ready: a cluster's first group, and one whose coordinator moved,
+/// have none for a moment. What is asked may happen twice.
+fn settle(ask: impl Fn(Duration) -> Result<Vec<Element>, Refused>) -> Result<(), Refused> {
+    let until = Instant::now() + ASK_TIMEOUT;
+    loop {
+        let answer = ask(until.saturating_duration_since(Instant::now())).and_then(|lines| {
+            lines.into_iter().find_map(|line| line.error).map_or(Ok(()), |code| Err((code, String::new())))
+        });
+        let moving = matches!(
+            answer,
+            Err((
+                RDKafkaErrorCode::NotCoordinator
+                    | RDKafkaErrorCode::CoordinatorNotAvailable
+                    | RDKafkaErrorCode::CoordinatorLoadInProgress,
+                _
+            ))
+        );
+        if !moving || Instant::now() + COORDINATOR_PAUSE >= until {
+            return answer;
+        }
+        thread::sleep(COORDINATOR_PAUSE);
+    }
+}
+
+fn not_empty(group: &str, why: &Refused) -> LogError {
     match why.0 {
         RDKafkaErrorCode::UnknownMemberId
         | RDKafkaErrorCode::NonEmptyGroup

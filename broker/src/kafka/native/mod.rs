@@ -22,7 +22,7 @@ use rdkafka::{
 };
 
 pub(super) use self::{
-    admin::{TopicDescription, alter_group_offsets, commit, delete_group_offsets, describe_topics, set_topic},
+    admin::{Refused, TopicDescription, alter_group_offsets, commit, delete_group_offsets, describe_topics, set_topic},
     events::{Event, Events, Waker, drain},
 };
 
