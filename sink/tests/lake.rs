@@ -179,7 +179,9 @@ async fn rows_that_can_not_be_spilled_are_read_again_later() {
     let dir = tempfile::tempdir().unwrap();
     let world = world(dir.path()).await;
     world.topic("readings", 1).await;
-    std::fs::remove_dir(world.dir.join("tmp")).unwrap();
+    let tmp = world.dir.join("tmp");
+    std::fs::remove_dir(&tmp).unwrap();
+    std::fs::write(&tmp, "no folder").unwrap();
     // More than a page of each column, so that pages spill while rows are still being added.
     for round in 0..10 {
         world.publish("readings", 1, round * 4000, 4000).await;
@@ -191,7 +193,7 @@ async fn rows_that_can_not_be_spilled_are_read_again_later() {
     };
     eventually("a failed try", retried).await;
     assert!(world.lag("connect-lake", "readings").await > 0);
-    std::fs::create_dir(world.dir.join("tmp")).unwrap();
+    std::fs::remove_file(&tmp).unwrap();
     world.settled("readings").await;
     world.audit("readings").await;
     assert!(world.dead().await.is_empty());
