@@ -17,8 +17,9 @@ Examples:
   forebay tail flights -f                      watch them arrive
   forebay connectors show lake                 see how far the lake is
 
-Exit codes: 0 ok, 1 error, 2 usage or configuration, 3 nothing matched, 4 some failed, 5 refused by a guard,
-130 second Ctrl-C. Results go to stdout, everything else to stderr.")]
+Exit codes: 0 ok, 1 error, 2 usage or configuration, 3 nothing matched, 4 some failed,
+5 refused by a guard, 130 second Ctrl-C.
+Results go to stdout, everything else to stderr.")]
 pub struct Args {
     /// Options of every verb.
     #[command(flatten)]
