@@ -200,6 +200,41 @@ async fn rows_that_can_not_be_spilled_are_read_again_later() {
     assert!(connector.drain(Duration::from_secs(60)).await);
 }
 
+/// Both ways that the advice names lead out, whatever came meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_is_no_dead_end() {
+    const FAST: &str = r#"{"batch":{"max_age_ms":100}}"#;
+    for elsewhere in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = world(dir.path()).await;
+        world.topic("readings", 1).await;
+        let connector = world.start(FAST);
+        eventually("the claim", async || world.committed("connect-lake", "readings").await.len() == 1).await;
+        let taken = world.lake().join("readings/partition=0/readings+0+00000000000000000000+1.parquet");
+        std::fs::create_dir_all(taken.parent().unwrap()).unwrap();
+        std::fs::write(&taken, "theirs").unwrap();
+        world.publish("readings", 1, 0, 10).await;
+        eventually("the task to fail", async || connector.status().state == State::Failed).await;
+        let trouble = connector.status().trouble.unwrap();
+        assert_eq!(trouble.code, "FOREIGN_OBJECT");
+        assert!(trouble.advice.contains("give this connector its own topics.dir, or move it away."), "{trouble:?}");
+        world.publish("readings", 1, 10, 10).await;
+        let (connector, lake) = if elsewhere {
+            assert!(connector.drain(Duration::from_secs(60)).await);
+            (world.start(r#"{"topics.dir":"again","batch":{"max_age_ms":100}}"#), world.lake().join("again"))
+        } else {
+            std::fs::remove_file(&taken).unwrap();
+            connector.restart();
+            (connector, world.lake())
+        };
+        world.settled("readings").await;
+        world.audit_rows("readings", read_lake(&lake)).await;
+        assert_eq!(elsewhere, std::fs::read(&taken).unwrap() == b"theirs");
+        assert!(connector.drain(Duration::from_secs(60)).await);
+        world.log.close().await.unwrap();
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

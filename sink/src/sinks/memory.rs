@@ -101,6 +101,11 @@ impl MemoryStore {
         Ok(put)
     }
 
+    /// Moves an object away.
+    pub fn remove(&self, key: &str) {
+        self.state().objects.remove(key);
+    }
+
     /// Plants an object.
     pub fn plant(&self, key: &str, bytes: Bytes, metadata: Metadata) {
         self.state().objects.insert(key.to_owned(), (bytes, metadata));

@@ -199,8 +199,23 @@ pub enum SinkError {
         cfg: String,
     },
     /// Someone else wrote under these keys: read the committed offset again. If it is unchanged, a person must act.
-    #[error("{0}")]
-    Fenced(String),
+    #[error("{why}")]
+    Fenced {
+        /// What stands there.
+        why: String,
+        /// See [`Self::NameRefused`].
+        begun: bool,
+    },
+    /// A file can't have its name: take back what was announced, if no file of the group has one; a person must act.
+    #[error("{code}: {advice}")]
+    NameRefused {
+        /// Stable code.
+        code: &'static str,
+        /// What is wrong and what to do.
+        advice: String,
+        /// Files of the group are in the store already, or may be.
+        begun: bool,
+    },
     /// The store holds records that the log has lost since, under offsets that it has given again: take back what was
     /// announced; a person must act.
     #[error("{0}")]

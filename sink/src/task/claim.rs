@@ -317,7 +317,7 @@ pub(super) async fn patiently<T, E: Into<Refused>, F: Future<Output = Result<T, 
 /// An error that no retry mends, for people.
 pub(super) fn trouble(error: SinkError) -> Trouble {
     match error {
-        SinkError::Stop { code, advice } => Trouble { code, advice },
+        SinkError::Stop { code, advice } | SinkError::NameRefused { code, advice, .. } => Trouble { code, advice },
         other => Trouble { code: "SINK_FAILED", advice: other.to_string() },
     }
 }

@@ -190,26 +190,53 @@ async fn write(shared: &Shared, job: &Job, sealed: &dyn Sealed) -> Result<Writte
     let unchanged = |offset| offset == Some(job.range.start);
     let found = committed(shared, &job.part, &job.cancel.hard).await?.map(|c| c.offset);
     match error {
-        SinkError::OtherEnd { .. } | SinkError::Fenced(_) | SinkError::Rewound(_) if !unchanged(found) => {
+        SinkError::OtherEnd { .. }
+        | SinkError::Fenced { .. }
+        | SinkError::NameRefused { .. }
+        | SinkError::Rewound(_)
+            if !unchanged(found) =>
+        {
             debug!(part = %job.part, ?found, "The committed offset has moved.");
             Err(Outcome::ReadAgain(error.to_string()))
         }
         SinkError::OtherEnd { end, cfg } => Err(adopt(shared, job, end, cfg).await),
         SinkError::Rewound(why) => Err(rewound(shared, job, why).await),
-        SinkError::Fenced(why) => {
-            let start = job.range.start;
+        SinkError::Fenced { why, begun } => {
+            let (part, start) = (&job.part, job.range.start);
+            let place = if begun {
+                ""
+            } else {
+                ", or leave them as they are and give the connector another topics.dir, into which everything from \
+                 this offset on is written once more"
+            };
             let advice = format!(
                 "{why}, and the group's committed offset is still {start}: offsets were set back or lost. Move the \
-                 files from this offset on away, or give the connector another topics.dir."
+                 files of {part} from this offset on away{place}."
             );
-            Err(Outcome::Failed(Trouble { code: "KEY_TAKEN", advice }))
+            Err(refused(shared, job, Trouble { code: "KEY_TAKEN", advice }, begun).await)
+        }
+        SinkError::NameRefused { code, advice, begun } => {
+            Err(refused(shared, job, Trouble { code, advice }, begun).await)
         }
         error => Err(Outcome::Failed(trouble(error))),
     }
 }
 
-/// The log was cut, or put back from a copy, and what is in the way is of records that it has lost. The announcement is
-/// taken back: it would tie these records to the settings it was made with, and so to the place that is taken.
+/// A file can't have its name. Where the group has no file yet nothing holds it in this place, and it is given free: what
+/// a person changes may be the place. One that is begun stays announced, and is finished here.
+async fn refused(shared: &Shared, job: &Job, trouble: Trouble, begun: bool) -> Outcome {
+    if begun { Outcome::Failed(trouble) } else { withdraw(shared, job, trouble).await }
+}
+
+/// Takes the announcement back: it would tie these records to the settings it was made with, and so to this place.
+async fn withdraw(shared: &Shared, job: &Job, trouble: Trouble) -> Outcome {
+    match commit(shared, &job.part, job.epoch, job.range.start, DONE.to_owned(), &job.cancel).await {
+        Ok(()) => Outcome::Failed(trouble),
+        Err(end) => end.into(),
+    }
+}
+
+/// The log was cut, or put back from a copy, and what is in the way is of records that it has lost.
 async fn rewound(shared: &Shared, job: &Job, why: String) -> Outcome {
     let (part, start) = (&job.part, job.range.start);
     let advice = format!(
@@ -217,10 +244,7 @@ async fn rewound(shared: &Shared, job: &Job, why: String) -> Outcome {
          over. Give the connector another topics.dir, and restart the process: all records from offset {start} on are written \
          there, and what the old place holds of them stays as it is."
     );
-    match commit(shared, part, job.epoch, start, DONE.to_owned(), &job.cancel).await {
-        Ok(()) => Outcome::Failed(Trouble { code: "LOG_REWOUND", advice }),
-        Err(end) => end.into(),
-    }
+    withdraw(shared, job, Trouble { code: "LOG_REWOUND", advice }).await
 }
 
 /// The anchor stands there with another end: a commit that came late has hidden its intent. It is announced again, and

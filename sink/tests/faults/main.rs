@@ -12,6 +12,7 @@ mod handover;
 mod identity;
 mod outages;
 mod rewound;
+mod taken;
 
 use std::time::Duration;
 

@@ -257,10 +257,14 @@ impl SealedLake {
 
     async fn put_now(&self, object: &Object, is_anchor: bool) -> Result<(), SinkError> {
         crash_point!("s3.before_put");
-        let put = self.store.put_if_absent(&object.key, &object.content, &object.metadata).await?;
+        let (key, begun) = (&object.key, !is_anchor);
+        let put = self.store.put_if_absent(key, &object.content, &object.metadata).await;
         crash_point!("s3.after_put");
+        let put = put.map_err(|error| match error {
+            SinkError::Stop { code: code @ "PATH_INVALID", advice } => SinkError::NameRefused { code, advice, begun },
+            error => error,
+        })?;
         let Put::Exists(theirs) = put else { return Ok(()) };
-        let key = &object.key;
         match judge(&object.metadata, theirs.as_ref()) {
             Verdict::Same => Ok(()),
             Verdict::OtherEnd(end) if is_anchor => {
@@ -268,24 +272,26 @@ impl SealedLake {
                 Err(SinkError::OtherEnd { end, cfg })
             }
             Verdict::OtherEnd(_) | Verdict::Ours => {
-                Err(SinkError::Fenced(format!("{key} holds another reading of the same offsets")))
+                Err(SinkError::Fenced { why: format!("{key} holds another reading of the same offsets"), begun })
             }
             Verdict::Rewound(offset) => Err(SinkError::Rewound(format!(
                 "{key} in the lake holds another record of offset {offset} than the topic does"
             ))),
             Verdict::Others => {
-                let advice = format!(
-                    "{key} was written by another connector, or from another log or topic: give this connector its \
-                     own topics.dir, or move the old files away."
-                );
-                Err(SinkError::stop("KEY_TAKEN", advice))
+                let what = format!("{key} was written by another connector, or from another log or topic");
+                Err(refused("KEY_TAKEN", &what, begun))
             }
             Verdict::Foreign => {
-                let advice = format!("{key} exists and is not of this connector: move it away.");
-                Err(SinkError::stop("FOREIGN_OBJECT", advice))
+                Err(refused("FOREIGN_OBJECT", &format!("{key} exists and is not of this connector"), begun))
             }
         }
     }
+}
+
+/// A name that is taken. A group that is begun is finished where it is: another place would have its rows twice.
+fn refused(code: &'static str, what: &str, begun: bool) -> SinkError {
+    let place = if begun { "" } else { "give this connector its own topics.dir, or " };
+    SinkError::NameRefused { code, advice: format!("{what}: {place}move it away."), begun }
 }
 
 #[async_trait]

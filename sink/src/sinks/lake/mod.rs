@@ -205,7 +205,7 @@ impl Inner {
             Stranger::Unknown => {
                 let advice = format!(
                     "{key} exists, and nothing tells that it is of this connector, which would write {part} under such \
-                     names: move it away."
+                     names: give this connector its own topics.dir, or move it away."
                 );
                 SinkError::stop("FOREIGN_OBJECT", advice)
             }
