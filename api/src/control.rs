@@ -58,13 +58,14 @@ pub struct ConnectorStatus {
     pub state: ConnectorState,
     /// Records between what is committed and what is written, over all partitions; null while the log can't tell.
     pub lag: Option<i64>,
-    /// Rows delivered since it started.
-    pub rows: u64,
-    /// Bytes of the files written since it started.
-    pub bytes: u64,
-    /// Dead letters since it started.
-    pub dead_letters: u64,
-    /// When rows were last committed, RFC 3339.
+    /// Rows that this process has delivered since it started; null where it does not run here: the log tells positions,
+    /// and only who delivers counts.
+    pub rows: Option<u64>,
+    /// Bytes of the files that this process has written since it started; null like `rows`.
+    pub bytes: Option<u64>,
+    /// Dead letters that this process has sent since it started; null like `rows`.
+    pub dead_letters: Option<u64>,
+    /// When this process last committed rows, RFC 3339.
     pub last_flush: Option<String>,
     /// Its workers.
     pub tasks: Vec<TaskStatus>,

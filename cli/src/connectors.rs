@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     deliver,
     exit::{Exit, Failure, Outcome},
-    ui::{Row, table},
+    ui::{self, Format, Row, table},
 };
 
 const PATH: [&str; 3] = ["api", "v1", "connectors"];
@@ -29,8 +29,8 @@ impl Row for ConnectorStatus {
             self.name.clone(),
             self.state.word().to_owned(),
             lag(self),
-            self.rows.to_string(),
-            self.dead_letters.to_string(),
+            count(self.rows),
+            count(self.dead_letters),
             self.destination.clone(),
         ]
     }
@@ -54,7 +54,10 @@ pub async fn run(args: &args::Connectors, context: &Context) -> Outcome {
 }
 
 async fn list(client: &Client, context: &Context) -> Outcome {
-    context.output.rows(&client.get::<Connectors>(&PATH, &[]).await?.connectors)
+    let connectors = client.get::<Connectors>(&PATH, &[]).await?.connectors;
+    context.output.rows(&connectors)?;
+    note_uncounted(&connectors, context);
+    Ok(())
 }
 
 async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
@@ -72,13 +75,15 @@ async fn show(client: &Client, name: &str, context: &Context) -> Outcome {
         ("state", said(status.state).to_owned()),
         ("destination", status.destination.clone()),
         ("lag", lag(&status)),
-        ("rows", since_start(&status, format!("{} in {} bytes", status.rows, status.bytes))),
-        ("dead letters", since_start(&status, status.dead_letters.to_string())),
+        ("rows", rows(&status)),
+        ("dead letters", status.dead_letters.map_or_else(|| "-".to_owned(), since_start)),
         ("last flush", status.last_flush.clone().unwrap_or_else(|| "-".to_owned())),
         ("tasks", tasks.collect::<Vec<_>>().join("\n")),
         ("partitions", table::columns(&["topic", "partition", "committed", "written", "lag"], partitions)),
     ];
-    context.output.one(&status, &facts)
+    context.output.one(&status, &facts)?;
+    note_uncounted(&[status], context);
+    Ok(())
 }
 
 /// A connector that was told something.
@@ -101,10 +106,36 @@ fn lag(status: &ConnectorStatus) -> String {
     status.lag.map_or_else(|| "unknown: the log can't tell now".to_owned(), |lag| lag.to_string())
 }
 
-fn since_start(status: &ConnectorStatus, count: String) -> String {
-    match status.state {
-        ConnectorState::Stopped | ConnectorState::Unknown => "-".to_owned(),
-        _ => format!("{count} since it started"),
+fn count(counted: Option<u64>) -> String {
+    counted.map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
+
+fn rows(status: &ConnectorStatus) -> String {
+    match (status.rows, status.bytes) {
+        (Some(rows), Some(bytes)) => since_start(format!("{rows} in {bytes} bytes")),
+        _ => "-".to_owned(),
+    }
+}
+
+fn since_start(count: impl std::fmt::Display) -> String {
+    format!("{count} since it started")
+}
+
+/// What `-` stands for in a table: 0 would be wrong, as others may have delivered.
+fn note_uncounted(connectors: &[ConnectorStatus], context: &Context) {
+    if context.output.format != Format::Table {
+        return;
+    }
+    match connectors.iter().find(|status| status.rows.is_none()).map(|status| status.state) {
+        None => {}
+        Some(ConnectorState::Stopped) => {
+            ui::note("- : rows and dead letters are counted while `forebay up` delivers; nothing does so now.");
+        }
+        Some(_) => ui::note(
+            "- : rows and dead letters are counted by each process that delivers, since it started. Ask a `forebay sink` \
+             with --api and the management URL that it prints, or see forebay_sink_rows_total and \
+             forebay_sink_dead_letters_total in its /metrics.",
+        ),
     }
 }
 

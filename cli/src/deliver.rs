@@ -211,9 +211,9 @@ impl Resting {
             destination: settings.destination(),
             state: self.state,
             lag: None,
-            rows: 0,
-            bytes: 0,
-            dead_letters: 0,
+            rows: None,
+            bytes: None,
+            dead_letters: None,
             last_flush: None,
             tasks: Vec::new(),
             partitions: Vec::new(),
@@ -299,9 +299,9 @@ fn shown(connector: &Connector) -> ConnectorStatus {
         destination: connector.settings().destination(),
         state: state(status.state),
         lag: None,
-        rows: status.rows,
-        bytes: status.bytes,
-        dead_letters: status.dead_letters,
+        rows: Some(status.rows),
+        bytes: Some(status.bytes),
+        dead_letters: Some(status.dead_letters),
         last_flush: status.last_flush_ms.and_then(time),
         tasks: status.tasks.into_iter().enumerate().map(|(number, task)| shown_task(number, task)).collect(),
         partitions: status
@@ -377,6 +377,7 @@ mod tests {
         for (name, partitions, lag) in [("lake", 2, 4), ("all", 3, 6)] {
             let mut status = resting.connector(name).await.unwrap().unwrap();
             assert_eq!((status.partitions.len(), status.lag), (partitions, Some(lag)), "{name}: no task knows of any");
+            assert_eq!((status.rows, status.dead_letters), (None, None), "not 0: others may have delivered");
             // What tasks know of: one commit that the log has not told, and a topic that is gone.
             status.partitions = vec![committed("hello", 2), committed("gone", 7)];
             let settings = config.connectors.iter().find(|settings| settings.name == name).unwrap();

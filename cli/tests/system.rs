@@ -79,6 +79,14 @@ fn an_api_alone_takes_what_a_later_up_delivers() {
     place.run_with(&["produce", "hello"], &format!("{}\n{}\n", event(1), event(2))).exits(0);
     let status = place.run(&["connectors", "show", "lake", "--json"]).exits(0).json();
     assert_eq!((&status["state"], &status["lag"]), (&"stopped".into(), &2.into()), "{status:#}");
+    for figure in ["rows", "bytes", "dead_letters"] {
+        assert!(status.get(figure).is_some_and(|value| value.is_null()), "{figure} is not known here: {status:#}");
+    }
+    for args in [["connectors", "list"].as_slice(), &["connectors", "show", "lake"]] {
+        let ran = place.run(args).exits(0);
+        assert!(ran.stderr.contains("- : rows and dead letters are counted while `forebay up` delivers"), "{ran:#?}");
+        assert!(ran.stdout.contains("  -  "), "{ran:#?}");
+    }
     api.stop().exits(0);
     assert!(place.lake(".parquet").is_empty());
     let told = Running::start(place.command(&["api"]));

@@ -48,11 +48,17 @@ fn every_command_of_the_page_works() -> Result<()> {
     let (out, err) = (said(&ran.stdout), said(&ran.stderr));
     let logs = ["api.log", "sink-1.log", "sink-2.log"].map(|name| fs::read_to_string(dir.path().join(name)));
     ensure!(ran.status.success(), "{}\n{out}\n{err}\n{logs:#?}", ran.status);
-    for says in
-        ["1 broker: 127.0.0.1:", "BACKWARD compatible", "obeys conditional writes", "payments: 1 accepted", "A-17"]
-    {
+    for says in [
+        "1 broker: 127.0.0.1:",
+        "BACKWARD compatible",
+        "obeys conditional writes",
+        "payments: 1 accepted",
+        " since it started",
+        "A-17",
+    ] {
         ensure!(out.contains(says), "no {says:?} in {out}");
     }
+    ensure!(err.contains("counted by each process that delivers"), "{err}");
     let mut rows = 0;
     for file in lake::files(&s3.root()?.join(&s3.bucket).join("lake/payments"))? {
         rows += lake::read(&file)?.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>();

@@ -121,9 +121,9 @@ fn status() -> ConnectorStatus {
         destination: "file:lake".into(),
         state: ConnectorState::Paused,
         lag: Some(4),
-        rows: 5,
-        bytes: 100,
-        dead_letters: 0,
+        rows: Some(5),
+        bytes: Some(100),
+        dead_letters: None,
         last_flush: None,
         tasks: vec![TaskStatus { task: 0, state: ConnectorState::Paused, code: Some("X".into()), advice: None }],
         partitions: vec![PartitionStatus {
