@@ -135,7 +135,15 @@ impl Listeners {
         let first = address.port();
         loop {
             match bind("api.management_listen", address, settings.allow_anonymous).await {
-                Ok(listener) => return Ok(Self { api: None, registry: None, management: Some(listener) }),
+                Ok(listener) => {
+                    if address.port() != first {
+                        tracing::info!(
+                            %address,
+                            "The address of api.management_listen is taken: health, metrics and connectors are served on the next free port."
+                        );
+                    }
+                    return Ok(Self { api: None, registry: None, management: Some(listener) });
+                }
                 Err(ServeError::Bind { source, .. })
                     if source.kind() == std::io::ErrorKind::AddrInUse
                         && address.port() < first.saturating_add(NEXT_PORTS) =>

@@ -1,6 +1,6 @@
 //! The parts of a running system, opened in their order: the log, then the registry, which lives in it or elsewhere.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use forebay_api::ServeError;
 use forebay_avro::registry::{Embedded, Registry, RegistryError, RegistryStore, Remote, config::RegistrySettings};
@@ -103,9 +103,22 @@ pub fn not_opened(error: LogError) -> Failure {
 pub fn not_served(error: ServeError) -> Failure {
     match error {
         ServeError::NotLoopback { .. } => Failure::usage(error),
-        ServeError::Bind { key, address, source } => Failure::error(format!(
-            "can't listen on {address}: {source}; end what listens there, or set {key} to another address"
-        )),
+        ServeError::Bind { key, address, source } => {
+            let workers = if key == "api.management_listen" { of_workers(address) } else { String::new() };
+            Failure::error(format!(
+                "can't listen on {address}: {source}; end what listens there, or set {key} to another address{workers}"
+            ))
+        }
         error => Failure::error(error),
     }
+}
+
+/// Workers of the same configuration listen there too, and one that came first has the address.
+fn of_workers(mut taken: SocketAddr) -> String {
+    let own = taken;
+    taken.set_port(taken.port().checked_add(1).unwrap_or(1024));
+    format!(
+        ". A `forebay sink` that was started first may have it: with `management_listen: ${{MANAGEMENT_LISTEN:-{own}}}` \
+         below `api:` a worker is given another one by `MANAGEMENT_LISTEN={taken} forebay sink`"
+    )
 }

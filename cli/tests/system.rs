@@ -128,6 +128,8 @@ fn a_taken_port_is_named_with_its_key_and_what_to_do() {
         let key = key.replace(": {", ".");
         let says = [format!("can't listen on {address}"), format!("set {key} to another address")];
         assert!(says.iter().all(|part| ran.stderr.contains(part)), "{verb}, {key}: {ran:#?}");
+        let next = format!("MANAGEMENT_LISTEN=127.0.0.1:{} forebay sink", u32::from(address.port()) + 1);
+        assert_eq!(ran.stderr.contains(&next), key == "api.management_listen", "{verb}, {key}: {ran:#?}");
         assert_eq!(ran.stdout, "", "nothing is said to be ready");
     }
 }

@@ -20,7 +20,7 @@ pub struct ApiOptions {
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
     /// Address of `/livez`, `/readyz`, `/metrics` and `/api/v1/connectors`, outside every limit; default `127.0.0.1:9090`.
-    /// `forebay sink` takes the next free port if it is taken.
+    /// `forebay sink` takes the next free port if it is taken; give workers beside an API an address of their own.
     #[schemars(with = "Option<String>")]
     pub management_listen: Option<SocketAddr>,
     /// Listen beyond loopback although callers show no credential; default false.
