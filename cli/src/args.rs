@@ -118,7 +118,8 @@ Refused lines go to stderr with their number and every reason; then the exit cod
 Examples:
   forebay tail flights
   forebay tail flights -n 100 --format ndjson
-  forebay tail flights -f")]
+  forebay tail flights -f
+  forebay tail events.dlq             dead letters: why each is one, and where it stood; --json has all headers")]
     Tail(Tail),
     /// List, show, check, pause, resume and restart connectors
     #[command(after_help = "\

@@ -1,10 +1,13 @@
 //! `forebay tail`: the newest events of a topic, and what arrives after them, told apart by their offsets.
 
+mod letter;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
+use self::letter::{Letter, plain};
 use crate::{
     args,
     backend::{self, Purpose},
@@ -12,7 +15,7 @@ use crate::{
     context::Context,
     exit::{Failure, Outcome},
     signals,
-    ui::{self, Format},
+    ui::{self, Format, table},
 };
 
 /// Between two looks.
@@ -75,6 +78,10 @@ async fn once(client: &Client, args: &args::Tail, context: &Context) -> Outcome 
     }
     match context.output.format {
         Format::Json => context.output.said(&events, ""),
+        Format::Table if !events.is_empty() && events.iter().all(|event| Letter::read(event).is_some()) => {
+            let letters = events.iter().filter_map(|event| Letter::read(event));
+            context.output.line(&table::columns(&letter::TITLES, letters.map(|letter| letter.cells())))
+        }
         _ => events.iter().try_for_each(|event| show(event, context)),
     }
 }
@@ -174,8 +181,11 @@ fn show(event: &RawValue, context: &Context) -> Outcome {
     }
 }
 
-/// One line for a person: where, when, key, type, payload.
+/// One line for a person: where, when, key, type, payload; of a dead letter, why it is one.
 fn sentence(event: &RawValue) -> String {
+    if let Some(letter) = Letter::read(event) {
+        return letter.cells().join("  ");
+    }
     let Ok(line) = serde_json::from_str::<Line<'_>>(event.get()) else { return event.get().to_owned() };
     let Line { partition, offset, timestamp, event_type, .. } = &line;
     match line.error {
@@ -183,7 +193,7 @@ fn sentence(event: &RawValue) -> String {
         None => {
             let key = match &line.key {
                 None => "-".to_owned(),
-                Some(Value::String(text)) => text.clone(),
+                Some(Value::String(text)) => plain(text),
                 Some(bytes) => bytes.to_string(),
             };
             let payload = line.payload.map_or("-", RawValue::get);
@@ -238,5 +248,8 @@ mod tests {
         assert_eq!(sentence(&raw(event)), r#"1:2  t  -  e  {"a": 1.50}"#);
         let event = r#"{"partition":1,"offset":2,"event":null,"error":{"code":"undecodable"}}"#;
         assert_eq!(sentence(&raw(event)), r#"1:2  undecodable: {"code":"undecodable"}"#);
+        let letter = r#"{"partition":1,"offset":2,"event":null,"error":{"code":"undecodable"},"headers":{"forebay.v":"1",
+            "__connect.errors.topic":"t","forebay.dedupe-key":"http/r/0","forebay.reason":"VALIDATION_FAILED"}}"#;
+        assert_eq!(sentence(&raw(letter)), "1:2  -  -  -  VALIDATION_FAILED  t http/r/0  -");
     }
 }

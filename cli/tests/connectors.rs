@@ -59,6 +59,26 @@ fn delivered(place: &Place, rows: u64) {
     });
 }
 
+fn dead_letters_are_told(place: &Place) {
+    let tail = |format: &str| place.run(&["tail", "events.dlq", "-n", "150", "--format", format]).exits(0);
+    let table = tail("table").stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    let titles: Vec<&str> = lines[0].split("  ").map(str::trim).filter(|title| !title.is_empty()).collect();
+    assert_eq!(titles, ["AT", "FAILED AT", "CONNECTOR", "STAGE", "REASON", "FROM", "MESSAGE"], "{table}");
+    assert_eq!(lines.len(), 151, "{table}");
+    for offset in 0..150 {
+        let of_it = |line: &&&str| line.split("  ").any(|cell| cell.trim() == format!("hello 0:{offset}"));
+        let line = lines.iter().find(of_it).unwrap_or_else(|| panic!("no {offset} in {table}"));
+        let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert_eq!((cells.len(), &cells[2..5]), (7, &["lake", "VALUE_CONVERTER", "DECODE_FAILED"][..]), "{line}");
+    }
+    let newest = tail("ndjson").stdout;
+    let newest: Value = serde_json::from_str(newest.lines().last().unwrap()).unwrap();
+    let header = |name: &str| newest["headers"][name].as_str().unwrap().to_owned();
+    assert_eq!(header("__connect.errors.topic"), "hello");
+    assert!(lines[150].ends_with(&header("__connect.errors.exception.message")), "{newest}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_pauses_until_a_person_resumes() {
     let place = Place::new();
@@ -73,6 +93,7 @@ async fn poison_pauses_until_a_person_resumes() {
     assert!(told.stdout.contains("Told lake to resume"), "{told:#?}");
     delivered(&place, 20);
     assert_eq!(shown(&place)["dead_letters"], 150);
+    dead_letters_are_told(&place);
 
     place.run(&["connectors", "pause", "lake"]).exits(0);
     assert_eq!(in_state(&place, "paused")["code"], Value::Null, "a person wanted it");
