@@ -1,5 +1,7 @@
 //! Metrics of the service. Labels are bounded: topics beyond the first thousand share `other`, and everything else that
-//! becomes a label comes from a closed list.
+//! becomes a label comes from a closed list, or names one of the cluster's brokers.
+
+mod scrape;
 
 use std::{
     collections::HashSet,
@@ -10,12 +12,14 @@ use std::{
 use forebay_broker::QueueUsage;
 use http::Method;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(crate) use self::scrape::Now;
+use self::scrape::Scraped;
 use crate::problem::Code;
 
 /// Most values of the label `topic`; more share [`OTHER`] (fixed).
@@ -67,12 +71,7 @@ pub(crate) struct Metrics {
     batch_events: Histogram,
     receipt_seconds: HistogramVec,
     validation_failures: IntCounterVec,
-    queue_records: IntGauge,
-    queue_bytes: IntGauge,
-    queue_utilization: Gauge,
-    producer_rebuilds: IntCounter,
-    inflight_requests: IntGauge,
-    inflight_bytes: IntGauge,
+    scraped: Scraped,
     topics: Mutex<TopicLabels>,
     unnamed: OnceLock<Arc<TopicMetrics>>,
 }
@@ -121,7 +120,6 @@ impl Metrics {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help));
         let histogram =
             |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let seconds =
@@ -154,18 +152,7 @@ impl Metrics {
                 "Offending places in events.",
                 &["topic", "type"],
             )?,
-            queue_records: gauge("forebay_producer_queue_records", "Records waiting for their receipt.")?,
-            queue_bytes: gauge("forebay_producer_queue_bytes", "Their bytes.")?,
-            queue_utilization: registered(
-                registry,
-                Gauge::new("forebay_producer_queue_utilization", "The fuller of records and bytes, 0 to 1."),
-            )?,
-            producer_rebuilds: registered(
-                registry,
-                IntCounter::new("forebay_producer_rebuilds_total", "Clients made anew after a fatal error (kafka://)."),
-            )?,
-            inflight_requests: gauge("forebay_inflight_requests", "Requests whose body is held.")?,
-            inflight_bytes: gauge("forebay_inflight_bytes", "Bytes of bodies held.")?,
+            scraped: Scraped::new(registry)?,
             topics: Mutex::default(),
             unnamed: OnceLock::new(),
         })
@@ -233,16 +220,16 @@ impl Metrics {
     }
 
     /// Everything in Prometheus's text format 0.0.4.
-    pub(crate) fn text(&self, queue: QueueUsage, held: (usize, usize)) -> prometheus::Result<String> {
-        self.refresh(queue, held);
+    pub(crate) fn text(&self, now: &Now) -> prometheus::Result<String> {
+        self.refresh(now);
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
     /// The same as JSON: name -> list of `{labels, value}` (histograms: `sum` and `count`).
-    pub(crate) fn json(&self, queue: QueueUsage, held: (usize, usize)) -> serde_json::Value {
-        self.refresh(queue, held);
+    pub(crate) fn json(&self, now: &Now) -> serde_json::Value {
+        self.refresh(now);
         let families = self.registry.gather();
         families
             .iter()
@@ -251,15 +238,9 @@ impl Metrics {
             .into()
     }
 
-    fn refresh(&self, queue: QueueUsage, (requests, bytes): (usize, usize)) {
-        let gauge = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        gauge(&self.queue_records, queue.records);
-        gauge(&self.queue_bytes, queue.bytes);
-        gauge(&self.inflight_requests, requests);
-        gauge(&self.inflight_bytes, bytes);
-        self.queue_utilization.set(utilization(queue));
+    fn refresh(&self, now: &Now) {
+        self.scraped.set(now);
         let mut labels = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        self.producer_rebuilds.inc_by(queue.rebuilds.saturating_sub(self.producer_rebuilds.get()));
         labels.sweep(&self.throughput);
         // A label may be shared.
         labels.rates.iter().for_each(|of| of.gauge.set(0.0));
@@ -391,7 +372,7 @@ mod tests {
         for i in 0..MAX_TOPICS + 50 {
             metrics.topic(&format!("t{i}")).events(Outcome::Accepted, 1);
         }
-        let text = metrics.text(QueueUsage::default(), (0, 0)).unwrap();
+        let text = metrics.text(&Now::default()).unwrap();
         assert!(text.contains("forebay_events_total{outcome=\"accepted\",topic=\"other\"} 50"), "fifty share one");
         let lines = text.lines().filter(|l| l.starts_with("forebay_events_total{outcome=\"accepted\"")).count();
         assert_eq!(lines, MAX_TOPICS + 1);
@@ -401,7 +382,7 @@ mod tests {
     fn a_topic_that_is_gone_has_no_throughput_and_one_made_again_has() {
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let shown = || {
-            let text = metrics.text(QueueUsage::default(), (0, 0)).unwrap();
+            let text = metrics.text(&Now::default()).unwrap();
             text.lines().filter(|l| l.starts_with("kafka_producer_throughput{")).map(str::to_owned).collect::<Vec<_>>()
         };
         let (first, again) = (metrics.topic("t"), metrics.topic("t"));
@@ -433,7 +414,7 @@ mod tests {
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let odd = Method::from_bytes(b"BREW").unwrap();
         metrics.request("unmatched", &odd, 404, Duration::from_millis(1));
-        let json = metrics.json(QueueUsage::default(), (3, 4));
+        let json = metrics.json(&Now { held: (3, 4), ..Now::default() });
         assert_eq!(
             json["api_request_duration_seconds"][0]["labels"],
             serde_json::json!({"method": "other", "route": "unmatched", "status": "404"})

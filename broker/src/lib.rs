@@ -47,6 +47,11 @@ pub trait Log: Send + Sync + 'static {
     async fn brokers(&self) -> Result<Vec<String>, LogError> {
         Ok(Vec::new())
     }
+    /// Whether each broker is up, by its id, as the producer's client found it within the last seconds; those that it has
+    /// nothing to send to may be left out. None where the log is in this process.
+    fn brokers_up(&self) -> BTreeMap<i32, bool> {
+        BTreeMap::new()
+    }
 
     /// Creates a topic. Its name: `[A-Za-z0-9._-]{1,249}`, not `.` or `..`.
     async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError>;

@@ -72,6 +72,19 @@ impl World {
         (0..PRODUCERS).map(|n| Producer::start(&format!("http://127.0.0.1:{}", self.api), n, 0)).collect()
     }
 
+    /// Waits until a line stands in the metrics of the service.
+    async fn shown(&self, line: &str) -> Result<()> {
+        let mut text = String::new();
+        for _ in 0..300 {
+            text = reqwest::get(format!("http://127.0.0.1:{}/metrics", self.management)).await?.text().await?;
+            if text.lines().any(|shown| shown == line) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        bail!("{line} is not shown within a minute\n{text}")
+    }
+
     async fn log(&self) -> Result<Arc<dyn Log>> {
         let url = Some(format!("kafka://{}", self.servers));
         let broker = BrokerOptions { url, ..Default::default() }.settings()?;
@@ -178,6 +191,7 @@ async fn a_broker_killed_under_load_loses_no_acknowledged_event() -> Result<()> 
         ensure!(live.status().is_success(), "the service is not alive: {}", live.status());
         tokio::time::sleep(Duration::from_millis(800)).await;
     }
+    world.shown("forebay_broker_up{broker=\"2\"} 0").await?;
     kafka.start(2)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let told = stop(producers).await?;

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::reply;
 use crate::{
+    metrics::Now,
     negotiate::{self, JSON},
     problem::{Code, Problem, answers::OfView},
     state::App,
@@ -30,11 +31,11 @@ const TEXT: &str = "text/plain; version=0.0.4";
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     let kind = negotiate::accept(&headers, &[TEXT, JSON])?;
-    let (queue, held) = (app.deps.log.queue(), (app.admission.requests(), app.admission.bytes()));
+    let now = Now::of(&app);
     if kind == JSON {
-        return reply::json(StatusCode::OK, &app.metrics.json(queue, held));
+        return reply::json(StatusCode::OK, &app.metrics.json(&now));
     }
-    match app.metrics.text(queue, held) {
+    match app.metrics.text(&now) {
         Ok(text) => Ok(reply::text_as(StatusCode::OK, TEXT, text)),
         Err(error) => {
             tracing::error!(%error, "The metrics can't be written.");

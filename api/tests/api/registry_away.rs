@@ -101,6 +101,36 @@ async fn a_version_that_others_register_is_used_at_once_when_the_subject_is_forg
 }
 
 #[tokio::test]
+async fn metrics_tell_how_often_the_registry_had_to_be_asked() {
+    let server = MockServer::start().await;
+    let version = json!({"subject": "t-value", "version": 1, "id": 7, "schema": FLIGHT});
+    answer(&server, "GET", "/subjects/t-value/versions/latest", version).await;
+    let remote = remote(&server.uri());
+    let service = Service::start_with(|setup| setup.registry = Some(remote)).await;
+    let counted = async |result: &str| {
+        let text = service.get("/metrics").await.text;
+        let name = format!("forebay_schema_cache_total{{result=\"{result}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse::<u64>().unwrap()
+    };
+    for _ in 0..5 {
+        assert_eq!(publish(&service, "t").await.status, 200);
+    }
+    // The page of the API looks at the schema too.
+    assert_eq!((counted("miss").await, counted("stale").await, counted("negative").await), (1, 0, 0));
+    assert!(counted("hit").await >= 4);
+    server.reset().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(503)).mount(&server).await;
+    assert_eq!(service.send("DELETE", "/api/v1/schemas/t-value/cache", &[], "").await.status, 204);
+    assert_eq!(publish(&service, "t").await.status, 200);
+    assert!(counted("stale").await >= 1, "the older answer serves");
+
+    let own = Service::start().await;
+    assert_eq!(publish(&own, "t").await.status, 200);
+    assert!(!own.get("/metrics").await.text.contains("forebay_schema_cache_total"), "it is asked itself");
+}
+
+#[tokio::test]
 async fn the_registry_inside_has_nothing_to_forget() {
     let service = Service::start().await;
     for subject in ["t-value", "never%2Fseen"] {

@@ -115,6 +115,20 @@ pub struct Version {
     pub registered: Arc<Registered>,
 }
 
+/// Questions answered by the client of a registry elsewhere, by where their answers came from. Each is counted once,
+/// when it is answered; one whose asker went away is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// From memory: found.
+    pub hit: u64,
+    /// By the registry, asked for this or for several at once; also where it failed and nothing older was known.
+    pub miss: u64,
+    /// From memory, past its time: the registry failed, or took too long.
+    pub stale: u64,
+    /// From memory: there is no such thing.
+    pub negative: u64,
+}
+
 /// Why the registry refused or could not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -192,6 +206,11 @@ pub trait Registry: Send + Sync + 'static {
     /// Forgets what is remembered of a subject's versions, so that the next question is asked where they are kept. While
     /// nobody answers there, what was known goes on being used. Nothing to do for whom keeps them.
     async fn forget(&self, _subject: &str) {}
+    /// What became of the questions for schemas, versions and lists of versions so far; `None` where nothing is
+    /// remembered of a registry, because it is in this process.
+    fn lookups(&self) -> Option<Lookups> {
+        None
+    }
     /// The level in force for a subject (`None`: the global one).
     async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError>;
     /// Sets a subject's level (`None`: the global one).

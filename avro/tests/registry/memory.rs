@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_avro::registry::{Registry, RegistryError, Remote, config::RemoteSettings};
+use forebay_avro::registry::{Lookups, Registry, RegistryError, Remote, config::RemoteSettings};
 use serde_json::json;
 use wiremock::{
     Mock, MockServer,
@@ -298,4 +298,62 @@ async fn the_versions_of_a_subject_are_remembered_until_it_is_forgotten() {
     get(&server, list, ok(&json!([1, 2, 3]))).await;
     remote.forget("s").await;
     assert_eq!(remote.versions("s").await.unwrap(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn each_lookup_is_counted_once_by_where_its_answer_came_from() {
+    let server = MockServer::start().await;
+    get(&server, LATEST, ok(&version("s", 1, 1, USER))).await;
+    get(&server, "/schemas/ids/9", error(404, 40403)).await;
+    let remote = client(&server);
+    let counted = || {
+        let Lookups { hit, miss, stale, negative } = remote.lookups().unwrap();
+        [hit, miss, stale, negative]
+    };
+    assert_eq!(counted(), [0, 0, 0, 0], "nothing is asked yet");
+    for _ in 0..3 {
+        remote.latest("s").await.unwrap();
+        remote.by_id(9).await.unwrap_err();
+    }
+    assert_eq!(counted(), [2, 2, 0, 2]);
+    remote.by_id(1).await.unwrap();
+    remote.ask_by_id(9).await.unwrap_err();
+    assert_eq!(counted(), [3, 3, 0, 2], "an id seen under its subject is known; who must know asks");
+
+    // A registry that fails: the older answer, at once and for as long as nobody asks again. Without one, none.
+    server.reset().await;
+    Mock::given(method("GET")).respond_with(error(503, 50003)).mount(&server).await;
+    remote.forget("s").await;
+    for _ in 0..3 {
+        remote.latest("s").await.unwrap();
+    }
+    remote.by_id(7).await.unwrap_err();
+    assert_eq!(counted(), [3, 4, 3, 2]);
+
+    // One that hangs.
+    server.reset().await;
+    get(&server, LATEST, ok(&version("s", 2, 2, USER_WITH_AGE)).set_delay(Duration::from_secs(18))).await;
+    remote.forget("s").await;
+    for _ in 0..2 {
+        remote.latest("s").await.unwrap();
+    }
+    assert_eq!(counted(), [3, 4, 5, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_with_others_for_one_answer_has_missed_too() {
+    let server = MockServer::start().await;
+    get(&server, LATEST, ok(&version("s", 1, 1, USER)).set_delay(Duration::from_millis(300))).await;
+    let remote = client(&server);
+    let all = (0..20).map(|_| {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.latest("s").await.unwrap() })
+    });
+    for one in all.collect::<Vec<_>>() {
+        one.await.unwrap();
+    }
+    let Lookups { hit, miss, stale, negative } = remote.lookups().unwrap();
+    assert_eq!((hit + miss, stale, negative), (20, 0, 0), "each is counted");
+    assert!(miss > 1, "not only the one that asked: {miss}");
+    assert_eq!(asked(&server, LATEST).await, 1);
 }

@@ -2,7 +2,11 @@
 
 mod set;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use rdkafka::{
     admin::{
@@ -34,6 +38,8 @@ pub(super) struct Found {
     pub infos: Vec<TopicInfo>,
     /// Those of which it tells nothing, with its reason.
     pub hidden: BTreeMap<String, LogError>,
+    /// Ids of the brokers that their partitions are assigned to.
+    pub holders: BTreeSet<i32>,
 }
 
 /// A topic's settings.
@@ -149,7 +155,8 @@ impl Admin {
             return Ok(found);
         }
         let mut configs = self.configs(&names).await?;
-        for TopicDescription { name, id, partitions, error } in self.describe(names).await? {
+        for TopicDescription { name, id, partitions, holders, error } in self.describe(names).await? {
+            found.holders.extend(holders);
             match error {
                 None => {
                     let Config { given, compacted, timestamps } = configs.remove(&name).unwrap_or_default();
@@ -181,7 +188,7 @@ impl Admin {
     pub async fn info(&self, name: &str) -> Result<TopicInfo, LogError> {
         let unknown = || LogError::UnknownTopic(name.to_owned());
         topic::check_name(name).map_err(|_| unknown())?;
-        let Found { mut infos, hidden } = self.look_up(vec![name.to_owned()]).await?;
+        let Found { mut infos, hidden, .. } = self.look_up(vec![name.to_owned()]).await?;
         infos.pop().ok_or_else(|| hidden.into_values().next().unwrap_or_else(unknown))
     }
 

@@ -42,8 +42,10 @@ const OURS: &[(&str, &str)] = &[
     ("log.queue", "log lines go where the others go"),
     ("delivery.report.only.error", "a receipt is what a publisher's 2xx stands on"),
     ("group.instance.id", "members of a group would share one name, and push each other out"),
-    ("statistics.interval.ms", "nobody reads librdkafka's statistics: metrics are served at /metrics"),
+    ("statistics.interval.ms", "the metric forebay_broker_up is made of statistics at an interval of its own"),
 ];
+/// How often the producer's client tells which brokers it reaches.
+const STATISTICS_EVERY_MS: &str = "5000";
 /// The two names of how long librdkafka tries to send a record, where 0 means for ever.
 const SEND_TIMEOUTS: &[&str] = &["message.timeout.ms", "delivery.timeout.ms"];
 
@@ -120,7 +122,8 @@ impl Cluster {
             .set("queue.buffering.max.kbytes", "2097151")
             .set("message.max.bytes", (max_record_bytes + RECORD_OVERHEAD_BYTES).to_string())
             // What nobody acknowledged in this time is given up: certainly not stored, or unknown.
-            .set("message.timeout.ms", "30000");
+            .set("message.timeout.ms", "30000")
+            .set("statistics.interval.ms", STATISTICS_EVERY_MS);
         self.finish(config)
     }
 
@@ -250,6 +253,7 @@ mod tests {
         let why = |name, value| check(name, value).unwrap_err().1;
         assert!(why("acks", "1").contains("in-sync"));
         assert!(why("group.instance.id", "me").contains("push each other out"));
+        assert!(why("statistics.interval.ms", "1000").contains("forebay_broker_up"));
         assert!(why("message.timeout.ms", "0").contains("for ever"));
         assert_eq!(check("message.timeout.ms", "5000"), Ok(()));
         assert!(why("no.such.option", "1").contains("No such configuration property"));

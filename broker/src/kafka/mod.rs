@@ -141,7 +141,7 @@ impl Inner {
     /// Learns of topics that are not known yet; those that do not exist stay unknown.
     async fn learn(&self, records: &[NewRecord]) -> Result<(), LogError> {
         let (unknown, asked) = (askable(self.topics.unknown(records)), Instant::now());
-        let Found { infos, hidden } = self.admin.look_up(unknown).await?;
+        let Found { infos, hidden, .. } = self.admin.look_up(unknown).await?;
         self.topics.saw(&infos, asked);
         hidden.into_values().next().map_or(Ok(()), Err)
     }
@@ -159,7 +159,8 @@ impl Inner {
     /// Makes what is known of topics new.
     async fn refresh(self: &Arc<Self>) -> Result<(), LogError> {
         let (names, asked) = (self.topics.names(), Instant::now());
-        let Found { infos, hidden } = self.admin.look_up(names.clone()).await?;
+        let Found { infos, hidden, holders } = self.admin.look_up(names.clone()).await?;
+        self.producer.saw_holders(&holders);
         let is_there = |name: &str| hidden.contains_key(name) || infos.iter().any(|info| *info.name == *name);
         for gone in names.iter().filter(|name| !is_there(name)) {
             self.topics.forget(gone);
@@ -185,6 +186,10 @@ impl Log for KafkaLog {
 
     async fn brokers(&self) -> Result<Vec<String>, LogError> {
         self.inner.admin.brokers().await
+    }
+
+    fn brokers_up(&self) -> BTreeMap<i32, bool> {
+        self.inner.producer.brokers_up()
     }
 
     async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo, LogError> {

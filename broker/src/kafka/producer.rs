@@ -1,8 +1,10 @@
 //! Producing (D3): one completion per request. Records go to librdkafka at once; its thread tells each one's fate.
 
+mod brokers;
 mod request;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -18,8 +20,11 @@ use rdkafka::{
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, warn};
 
-use self::request::{Deliveries, Queue, Request, Slot, why};
 pub(super) use self::request::{Done, Refused};
+use self::{
+    brokers::Brokers,
+    request::{Deliveries, Queue, Request, Slot, why},
+};
 use super::client::{ASK_TIMEOUT, Cluster, Context, unavailable};
 use crate::{
     LogError, NewRecord, ProduceError, QueueUsage,
@@ -80,7 +85,11 @@ impl Producer {
     }
 
     fn make(&self) -> Result<Native, LogError> {
-        let deliveries = Deliveries { context: self.context.clone(), trouble: Arc::clone(&self.trouble) };
+        let deliveries = Deliveries {
+            context: self.context.clone(),
+            trouble: Arc::clone(&self.trouble),
+            brokers: Brokers::default(),
+        };
         let config = self.cluster.producer(self.max_record_bytes);
         config.create_with_context(deliveries).map_err(|error| unavailable(&error))
     }
@@ -88,6 +97,18 @@ impl Producer {
     /// What waits, and the limits.
     pub fn usage(&self) -> QueueUsage {
         QueueUsage { rebuilds: self.rebuilds.load(Ordering::Relaxed), ..self.queue.usage() }
+    }
+
+    /// Whether each broker is up, as the present client sees it.
+    pub fn brokers_up(&self) -> BTreeMap<i32, bool> {
+        read(&self.native).as_ref().map(|native| native.client().context().brokers.up()).unwrap_or_default()
+    }
+
+    /// Tells to which brokers partitions of our topics are assigned: others that the cluster does not list left it.
+    pub fn saw_holders(&self, holders: &BTreeSet<i32>) {
+        if let Some(native) = &*read(&self.native) {
+            native.client().context().brokers.forget_all_but(holders);
+        }
     }
 
     /// Takes room for a whole call, or none.

@@ -2,6 +2,7 @@
 #![cfg(feature = "conformance")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: a failed expectation is the result")]
 
+mod brokers;
 mod compacted;
 mod fatal;
 mod offsets;

@@ -11,7 +11,7 @@ use std::{
 
 use moka::{Expiry, future::Cache, policy::EvictionPolicy};
 
-use crate::registry::{MAX_REGISTERED_BYTES, Registered, RegistryError, Version};
+use crate::registry::{Lookups, MAX_REGISTERED_BYTES, Registered, RegistryError, Version};
 
 /// Most entries of each kind.
 pub(super) const MAX_ENTRIES: usize = 10_000;
@@ -54,6 +54,8 @@ struct Entry<V> {
     life: Option<Duration>,
     /// Changes counted when it was asked for.
     changes: u64,
+    /// An older answer, because the registry gave none.
+    stale: bool,
 }
 
 /// Each entry lives as long as it says.
@@ -78,6 +80,37 @@ pub(super) struct Lives {
     pub(super) unknown: Duration,
 }
 
+/// Where an answer came from: [`Lookups`] says what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Hit,
+    Miss,
+    Stale,
+    Negative,
+}
+
+/// [`Lookups`] as they are counted, of one memory or of several.
+#[derive(Debug, Default)]
+pub(super) struct Counters([AtomicU64; 4]);
+
+impl Counters {
+    fn count(&self, source: Source) {
+        let Self([hit, miss, stale, negative]) = self;
+        let counter = match source {
+            Source::Hit => hit,
+            Source::Miss => miss,
+            Source::Stale => stale,
+            Source::Negative => negative,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Lookups {
+        let [hit, miss, stale, negative] = self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+        Lookups { hit, miss, stale, negative }
+    }
+}
+
 /// Answers by key. Clones share them. What is in use longest ago goes first when there are too many.
 #[derive(Clone)]
 pub(super) struct Memory<K, V> {
@@ -88,6 +121,7 @@ pub(super) struct Memory<K, V> {
     /// Counts what was changed in the registry: an answer from before a change is not kept, and given to nobody who
     /// asks after it.
     changes: Arc<AtomicU64>,
+    counters: Arc<Counters>,
 }
 
 impl<K, V> Memory<K, V>
@@ -95,11 +129,12 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Weighed,
 {
-    pub(super) fn new(lives: Lives) -> Self {
+    pub(super) fn new(lives: Lives, counters: &Arc<Counters>) -> Self {
         let keep = |builder: moka::future::CacheBuilder<K, Entry<V>, Cache<K, Entry<V>>>| builder.expire_after(Own);
         let fresh = bounded(|entry: &Entry<V>| entry.answer.as_ref().map_or(0, Weighed::bytes));
         let last = bounded(V::bytes);
-        Self { fresh: keep(fresh).build(), last: last.build(), lives, changes: Arc::default() }
+        let (fresh, last) = (keep(fresh).build(), last.build());
+        Self { fresh, last, lives, changes: Arc::default(), counters: Arc::clone(counters) }
     }
 
     /// The answer for a key: remembered, or by `ask`, which is asked once for all who wait, and goes on without them.
@@ -108,8 +143,22 @@ where
     where
         F: Future<Output = Answer<V>> + Send + 'static,
     {
-        if let Some(entry) = self.fresh.get(key).await {
-            return entry.answer;
+        let (answer, source) = self.find(key, ask).await;
+        self.counters.count(source);
+        answer
+    }
+
+    async fn find<F>(&self, key: &K, ask: impl Fn() -> F + Send + Sync + 'static) -> (Answer<V>, Source)
+    where
+        F: Future<Output = Answer<V>> + Send + 'static,
+    {
+        if let Some(Entry { answer, stale, .. }) = self.fresh.get(key).await {
+            let source = match answer {
+                _ if stale => Source::Stale,
+                Ok(_) => Source::Hit,
+                Err(_) => Source::Negative,
+            };
+            return (answer, source);
         }
         let changes = self.changes.load(Ordering::SeqCst);
         let (this, owned) = (self.clone(), key.clone());
@@ -118,12 +167,13 @@ where
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(done) => joined(done),
             Err(_) => {
-                self.fresh.insert(key.clone(), Entry { answer: Ok(last.clone()), life: Some(HELD_FOR), changes }).await;
+                let held = Entry { answer: Ok(last.clone()), life: Some(HELD_FOR), changes, stale: true };
+                self.fresh.insert(key.clone(), held).await;
                 // Whoever asks after a change gets no older answer only because someone else waited for it.
                 if changes != self.changes.load(Ordering::SeqCst) {
                     self.fresh.invalidate(key).await;
                 }
-                Ok(last)
+                (Ok(last), Source::Stale)
             }
         }
     }
@@ -132,7 +182,8 @@ where
     pub(super) async fn put(&self, key: K, found: V) {
         self.last.insert(key.clone(), found.clone()).await;
         let changes = self.changes.load(Ordering::SeqCst);
-        self.fresh.insert(key, Entry { answer: Ok(found), life: self.lives.found, changes }).await;
+        let entry = Entry { answer: Ok(found), life: self.lives.found, changes, stale: false };
+        self.fresh.insert(key, entry).await;
     }
 
     /// What is remembered as found.
@@ -156,47 +207,57 @@ where
         }
     }
 
-    async fn renew<F>(&self, key: K, ask: impl Fn() -> F) -> Answer<V>
+    async fn renew<F>(&self, key: K, ask: impl Fn() -> F) -> Result<Entry<V>, RegistryError>
     where
         F: Future<Output = Answer<V>>,
     {
         let changes = self.changes.load(Ordering::SeqCst);
         let first = self.ask(&key, ask()).await?;
         // Others were waiting for an answer from before a change. Their question is over: the next one is newer.
-        if first.changes < changes { self.ask(&key, ask()).await?.answer } else { first.answer }
+        if first.changes < changes { self.ask(&key, ask()).await } else { Ok(first) }
     }
 
     async fn ask(&self, key: &K, ask: impl Future<Output = Answer<V>>) -> Result<Entry<V>, RegistryError> {
         let asked = self.fresh.try_get_with(key.clone(), async {
             let changes = self.changes.load(Ordering::SeqCst);
-            let (answer, life) = self.judge(key, ask.await).await?;
-            let life = if changes == self.changes.load(Ordering::SeqCst) { life } else { Some(Duration::ZERO) };
-            Ok(Entry { answer, life, changes })
+            let mut entry = self.judge(key, ask.await, changes).await?;
+            if changes != self.changes.load(Ordering::SeqCst) {
+                entry.life = Some(Duration::ZERO);
+            }
+            Ok(entry)
         });
         asked.await.map_err(|error| RegistryError::clone(&error))
     }
 
     /// What is remembered of an answer, and how long.
-    async fn judge(&self, key: &K, answer: Answer<V>) -> Result<(Answer<V>, Option<Duration>), RegistryError> {
+    async fn judge(&self, key: &K, answer: Answer<V>, changes: u64) -> Result<Entry<V>, RegistryError> {
         use RegistryError::{Invalid, InvalidSubject, UnknownId, UnknownSubject, UnknownVersion};
         match answer {
             Ok(found) => {
                 self.last.insert(key.clone(), found.clone()).await;
-                Ok((Ok(found), self.lives.found))
+                Ok(Entry { answer: Ok(found), life: self.lives.found, changes, stale: false })
             }
             Err(
                 error @ (UnknownId(_) | UnknownSubject(_) | UnknownVersion { .. } | Invalid(_) | InvalidSubject(_)),
             ) => {
                 self.last.invalidate(key).await;
-                Ok((Err(error), Some(self.lives.unknown)))
+                Ok(Entry { answer: Err(error), life: Some(self.lives.unknown), changes, stale: false })
             }
-            Err(error) => self.last.get(key).await.map(|last| (Ok(last), Some(HELD_FOR))).ok_or(error),
+            Err(error) => {
+                let held = |last| Entry { answer: Ok(last), life: Some(HELD_FOR), changes, stale: true };
+                self.last.get(key).await.map(held).ok_or(error)
+            }
         }
     }
 }
 
-fn joined<V>(done: Result<Answer<V>, tokio::task::JoinError>) -> Answer<V> {
-    done.unwrap_or_else(|error| Err(RegistryError::Unavailable(format!("its task ended: {error}"))))
+/// The answer of a registry that was asked.
+fn joined<V>(done: Result<Result<Entry<V>, RegistryError>, tokio::task::JoinError>) -> (Answer<V>, Source) {
+    match done {
+        Ok(Ok(Entry { answer, stale, .. })) => (answer, if stale { Source::Stale } else { Source::Miss }),
+        Ok(Err(error)) => (Err(error), Source::Miss),
+        Err(error) => (Err(RegistryError::Unavailable(format!("its task ended: {error}"))), Source::Miss),
+    }
 }
 
 /// At most [`MAX_ENTRIES`] and [`MAX_REGISTERED_BYTES`]: small entries weigh as much as makes both one limit.

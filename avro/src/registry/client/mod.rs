@@ -12,10 +12,12 @@ use schema_registry_converter::schema_registry_common::{RegisteredReference, Reg
 use serde_json::json;
 
 use self::{
-    memory::{Lives, Memory},
+    memory::{Counters, Lives, Memory},
     nodes::{Failure, Nodes, Subject},
 };
-use super::{Compatibility, ReferenceKey, Registered, Registry, RegistryError, Version, config::RemoteSettings, rules};
+use super::{
+    Compatibility, Lookups, ReferenceKey, Registered, Registry, RegistryError, Version, config::RemoteSettings, rules,
+};
 use crate::schema::{
     Reference, Schema,
     limits::{MAX_REFERENCES, check_size},
@@ -52,6 +54,8 @@ struct Core {
     /// Which versions a subject has: for as long as it is remembered that something is unknown, as a version that is
     /// not on the list is.
     lists: Memory<String, Arc<Vec<u32>>>,
+    /// Of all three.
+    counters: Arc<Counters>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,12 +74,13 @@ impl Remote {
         if settings.credentials_in_clear() {
             tracing::warn!("registry.auth goes over the network unencrypted: use https:// in registry.url.");
         }
-        let unknown = settings.unknown_ttl;
+        let (unknown, counters) = (settings.unknown_ttl, Arc::default());
         let core = Core {
             nodes: Nodes::new(settings, &certificates(settings)?)?,
-            ids: Memory::new(Lives { found: None, unknown }),
-            versions: Memory::new(Lives { found: Some(settings.latest_ttl), unknown }),
-            lists: Memory::new(Lives { found: Some(unknown), unknown }),
+            ids: Memory::new(Lives { found: None, unknown }, &counters),
+            versions: Memory::new(Lives { found: Some(settings.latest_ttl), unknown }, &counters),
+            lists: Memory::new(Lives { found: Some(unknown), unknown }, &counters),
+            counters,
         };
         Ok(Self(Arc::new(core)))
     }
@@ -181,6 +186,10 @@ impl Registry for Remote {
     async fn forget(&self, subject: &str) {
         self.0.versions.changed(|key| key.subject == subject).await;
         self.0.lists.changed(|key| key == subject).await;
+    }
+
+    fn lookups(&self) -> Option<Lookups> {
+        Some(self.0.counters.read())
     }
 
     async fn compatibility(&self, subject: Option<&str>) -> Result<Compatibility, RegistryError> {

@@ -1,7 +1,7 @@
 //! Questions to the cluster that wait for their answer: call them where blocking is allowed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::CString,
     ptr::{self, NonNull},
     time::Duration,
@@ -26,6 +26,8 @@ pub(in crate::kafka) struct TopicDescription {
     /// Base64; none on clusters that have no topic ids.
     pub id: Option<String>,
     pub partitions: usize,
+    /// Ids of the brokers that its partitions are assigned to, whether they are up or not.
+    pub holders: BTreeSet<i32>,
     pub error: Option<RDKafkaErrorCode>,
 }
 
@@ -105,14 +107,27 @@ unsafe fn described(topic: *const bindings::rd_kafka_TopicDescription_t) -> Topi
         let error = bindings::rd_kafka_TopicDescription_error(topic);
         let error = if error.is_null() { None } else { failure(bindings::rd_kafka_error_code(error)) };
         let mut partitions = 0;
-        bindings::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let first = bindings::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let holders = (0..partitions).flat_map(|at| holders(*first.add(at))).collect();
         let id = bindings::rd_kafka_TopicDescription_topic_id(topic);
         let zero = |id| {
             bindings::rd_kafka_Uuid_most_significant_bits(id) == 0
                 && bindings::rd_kafka_Uuid_least_significant_bits(id) == 0
         };
         let id = if id.is_null() || zero(id) { None } else { Some(text(bindings::rd_kafka_Uuid_base64str(id))) };
-        TopicDescription { name: text(bindings::rd_kafka_TopicDescription_name(topic)), id, partitions, error }
+        TopicDescription { name: text(bindings::rd_kafka_TopicDescription_name(topic)), id, partitions, holders, error }
+    }
+}
+
+/// # Safety
+///
+/// `partition` is a description that lives during the call.
+unsafe fn holders(partition: *const bindings::rd_kafka_TopicPartitionInfo_t) -> Vec<i32> {
+    let mut count = 0;
+    // SAFETY: by the caller's word; the library keeps `count` brokers at the place that it gives out.
+    unsafe {
+        let first = bindings::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut count);
+        (0..count).map(|at| bindings::rd_kafka_Node_id(*first.add(at))).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Calls of librdkafka that the safe client lacks: topic ids, settings of topics one by one, offsets of groups, commits with an answer per partition,
+//! Calls of librdkafka that the safe client lacks: topic ids, the brokers of partitions, settings of topics one by one, offsets of groups, commits with an answer per partition,
 //! ends of partitions with their topic, and whether a failed record may be stored. The only unsafe code of the project;
 //! what it hands out is plain and owned.
 #![allow(unsafe_code, reason = "the calls of a C library; each block says why it is sound")]

@@ -13,6 +13,7 @@ use rdkafka::{
     producer::ProducerContext,
 };
 use tokio::sync::{Notify, oneshot};
+use tracing::debug;
 
 use super::{
     super::{
@@ -20,6 +21,7 @@ use super::{
         native, refusal,
     },
     Placed,
+    brokers::Brokers,
 };
 use crate::{ProduceError, QueueUsage, Receipt, Receipts};
 
@@ -196,11 +198,13 @@ impl Slot {
 }
 
 /// Hears each record's fate, and of the client's troubles.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::kafka) struct Deliveries {
     pub context: Context,
     /// Calls for the mender.
     pub trouble: Arc<Notify>,
+    /// What this client sees of them.
+    pub brokers: Brokers,
 }
 
 impl ClientContext for Deliveries {
@@ -212,6 +216,12 @@ impl ClientContext for Deliveries {
         // It may be fatal: then its code is that of the cause, and the mender asks.
         self.trouble.notify_one();
         self.context.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Err(error) = self.brokers.look(statistics) {
+            debug!(%error, "librdkafka's statistics can't be read.");
+        }
     }
 }
 
