@@ -117,9 +117,10 @@ impl Cluster {
             .set("max.in.flight.requests.per.connection", "5")
             .set("compression.type", "snappy")
             .set("linger.ms", self.producer.linger.as_millis().to_string())
-            // Over both limits of ours, which are checked first and in one place.
-            .set("queue.buffering.max.messages", (self.producer.queue_records + 1_000).to_string())
-            .set("queue.buffering.max.kbytes", "2097151")
+            // Over both limits of ours, which are checked first and in one place. It lets go of records only after it told
+            // of all that a broker acknowledged together: until then as many of them are there again.
+            .set("queue.buffering.max.messages", (2 * self.producer.queue_records + 1_000).to_string())
+            .set("queue.buffering.max.kbytes", "2147483647")
             .set("message.max.bytes", (max_record_bytes + RECORD_OVERHEAD_BYTES).to_string())
             // What nobody acknowledged in this time is given up: certainly not stored, or unknown.
             .set("message.timeout.ms", "30000")
