@@ -139,20 +139,28 @@ impl Client {
     }
 }
 
-/// Asks once, by a client of the group.
+/// Asks by a client of the group, for at most `wait`.
 pub(super) fn ask(
     client: &BaseConsumer<Context>,
     parts: &[TopicPartition],
     wait: Duration,
 ) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
+    if parts.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let lines = settle(wait, |wait| fetch(client, parts, wait)).map_err(|why| refused(&why))?;
+    Ok(lines.into_iter().filter_map(committed_of).collect())
+}
+
+fn fetch(client: &BaseConsumer<Context>, parts: &[TopicPartition], wait: Duration) -> Result<Vec<Element>, Refused> {
     let mut list = TopicPartitionList::new();
     for part in parts {
         list.add_partition(&part.topic, part.partition);
     }
-    if parts.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let answer = client.committed_offsets(list, wait).map_err(|error| unavailable(&error))?;
+    let answer = client.committed_offsets(list, wait).map_err(|error| match error.rdkafka_error_code() {
+        Some(code) => (code, String::new()),
+        None => (RDKafkaErrorCode::Unknown, error.to_string()),
+    })?;
     let element = |line: &TopicPartitionListElem<'_>| Element {
         topic: line.topic().into(),
         partition: line.partition(),
@@ -163,11 +171,34 @@ pub(super) fn ask(
         metadata: line.metadata().to_owned(),
         error: line.error().err().and_then(|error| error.rdkafka_error_code()),
     };
-    let lines: Vec<Element> = answer.elements().iter().map(element).collect();
-    if let Some(code) = lines.iter().find_map(|line| line.error) {
-        return Err(refused(&(code, String::new())));
+    Ok(answer.elements().iter().map(element).collect())
+}
+
+/// Asks the group's coordinator again while it is not ready: a cluster's first group, and one whose coordinator moved,
+/// have none for a moment. What is asked may happen twice.
+fn settle(wait: Duration, ask: impl Fn(Duration) -> Result<Vec<Element>, Refused>) -> Result<Vec<Element>, Refused> {
+    let until = Instant::now() + wait;
+    loop {
+        let answer = ask(until.saturating_duration_since(Instant::now())).and_then(|lines| {
+            match lines.iter().find_map(|line| line.error) {
+                Some(code) => Err((code, String::new())),
+                None => Ok(lines),
+            }
+        });
+        let moving = matches!(
+            answer,
+            Err((
+                RDKafkaErrorCode::NotCoordinator
+                    | RDKafkaErrorCode::CoordinatorNotAvailable
+                    | RDKafkaErrorCode::CoordinatorLoadInProgress,
+                _
+            ))
+        );
+        if !moving || Instant::now() + COORDINATOR_PAUSE >= until {
+            return answer;
+        }
+        thread::sleep(COORDINATOR_PAUSE);
     }
-    Ok(lines.into_iter().filter_map(committed_of).collect())
 }
 
 impl Admin {
@@ -194,40 +225,16 @@ impl Admin {
         let group = group.to_owned();
         self.blocking(move |admin| {
             if set.count() > 0 {
-                settle(|wait| native::alter_group_offsets(admin.inner(), &group, &set, wait))
+                settle(ASK_TIMEOUT, |wait| native::alter_group_offsets(admin.inner(), &group, &set, wait))
                     .map_err(|why| not_empty(&group, &why))?;
             }
             if forget.count() > 0 {
-                settle(|wait| native::delete_group_offsets(admin.inner(), &group, &forget, wait))
+                settle(ASK_TIMEOUT, |wait| native::delete_group_offsets(admin.inner(), &group, &forget, wait))
                     .map_err(|why| not_empty(&group, &why))?;
             }
             Ok(())
         })
         .await
-    }
-}
-
-/// Asks the group's coordinator again while it is not ready: a cluster's first group, and one whose coordinator moved,
-/// have none for a moment. What is asked may happen twice.
-fn settle(ask: impl Fn(Duration) -> Result<Vec<Element>, Refused>) -> Result<(), Refused> {
-    let until = Instant::now() + ASK_TIMEOUT;
-    loop {
-        let answer = ask(until.saturating_duration_since(Instant::now())).and_then(|lines| {
-            lines.into_iter().find_map(|line| line.error).map_or(Ok(()), |code| Err((code, String::new())))
-        });
-        let moving = matches!(
-            answer,
-            Err((
-                RDKafkaErrorCode::NotCoordinator
-                    | RDKafkaErrorCode::CoordinatorNotAvailable
-                    | RDKafkaErrorCode::CoordinatorLoadInProgress,
-                _
-            ))
-        );
-        if !moving || Instant::now() + COORDINATOR_PAUSE >= until {
-            return answer;
-        }
-        thread::sleep(COORDINATOR_PAUSE);
     }
 }
 
