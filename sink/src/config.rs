@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use forebay_broker::is_one_of_all;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -126,13 +127,22 @@ impl ConnectorSettings {
         format!("{}/{}", url.trim_end_matches('/'), self.topics_dir).trim_end_matches('/').to_owned()
     }
 
+    /// Whether it may read a topic of this name. Which are the dead letters', that `["*"]` leaves out too, is not known
+    /// here.
+    fn takes(&self, topic: &str) -> bool {
+        let of_all = || is_one_of_all(topic) && !self.topics_except.iter().any(|except| except == topic);
+        self.topics.iter().any(|named| named == topic) || (self.all_topics && of_all())
+    }
+
     /// Whether both would write files of one name.
     pub fn shares_files_with(&self, other: &Self) -> bool {
         let server = |settings: &Self| match &settings.location {
             Location::Directory(_) => None,
             Location::S3(bucket) => bucket.endpoint_url.clone(),
         };
-        let topics = self.all_topics || other.all_topics || self.topics.iter().any(|t| other.topics.contains(t));
+        let topics = (self.all_topics && other.all_topics)
+            || self.topics.iter().any(|topic| other.takes(topic))
+            || other.topics.iter().any(|topic| self.takes(topic));
         topics && self.destination() == other.destination() && server(self) == server(other)
     }
 
@@ -395,6 +405,8 @@ mod tests {
         let cases = [
             (r#"{"url":"file:///l","topics":["b"]}"#, true),
             (r#"{"url":"file:///l/","topics":["*"]}"#, true),
+            (r#"{"url":"file:///l","topics":["*"],"topics_except":["a"]}"#, true),
+            (r#"{"url":"file:///l","topics":["*"],"topics_except":["a","b","_c"]}"#, false),
             (r#"{"url":"file:///l","topics":["c"]}"#, false),
             (r#"{"url":"file:///l","topics":["b"],"topics.dir":"x"}"#, false),
             (r#"{"url":"s3://l","topics":["b"]}"#, false),

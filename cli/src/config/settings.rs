@@ -159,7 +159,8 @@ fn apart(connectors: &[ConnectorSettings]) -> Result<(), (String, String)> {
         if let Some(other) = connectors.iter().skip(at + 1).find(|other| one.shares_files_with(other)) {
             let (first, second) = (&one.name, &other.name);
             let why = format!(
-                "{first} delivers the same topics to the same place, {}: give one of them a topics.dir of its own",
+                "{first} delivers the same topics to the same place, {}: give one of them a topics.dir of its own, or keep \
+                 their topics apart (topics, topics_except)",
                 one.destination()
             );
             return Err((format!("connectors.{second}"), why));

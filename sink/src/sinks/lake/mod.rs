@@ -365,8 +365,9 @@ fn shorter(claim: &Claim, last: &keys::Found) -> Option<Resume> {
     }
     let advice = format!(
         "The lake holds {} up to offset {}, but the topic ends at {}: it lost records that were delivered, and gives \
-         their offsets to others. Give the connector another topics.dir, and set its offset to the first record that \
-         is not in the lake.",
+         their offsets to others. Give the connector another topics.dir, and set on_offset_mismatch: earliest, with \
+         which all that the topic keeps is written there, or move its offset to the first record that is not in the \
+         lake.",
         claim.part, last.end, claim.high
     );
     Some(Resume::Refuse { code: "OFFSET_ABOVE_END", advice })
