@@ -215,9 +215,8 @@ impl Log for KafkaLog {
 
     async fn set_topic(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<TopicInfo, LogError> {
         self.open_still()?;
-        let asked = Instant::now();
         let info = self.inner.admin.set(topic, config).await?;
-        self.inner.topics.saw(std::slice::from_ref(&info), asked);
+        self.inner.topics.saw(std::slice::from_ref(&info), Instant::now());
         Ok(info)
     }
 

@@ -1,6 +1,7 @@
 //! Offsets of groups. What is committed is asked by a client of the group that never joins it.
 //!
-//! Not by librdkafka's admin call for it: after a coordinator that hung, that one aborts the process (its pull request 5397).
+//! Not by librdkafka's admin call for it: after a coordinator that hung, that one aborts the process (its pull request
+//! 5397). Setting offsets has no other call; nothing in the service sets any.
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +24,9 @@ use super::{
 };
 use crate::{Committed, LogError, TopicPartition, sync::lock, topic};
 
-/// Clients kept; the one that was used least recently goes first.
-const MAX_CLIENTS: usize = 16;
+/// Clients kept; the one that was used least recently goes first. More than a configuration has connectors, each of whose
+/// groups is asked for whenever somebody looks at all of them: with fewer, each look would make all of them anew.
+const MAX_CLIENTS: usize = 64;
 /// For an answer, before it is looked at what the client has met on its way to the coordinator.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Before a coordinator that was not ready is asked again.
@@ -115,7 +117,12 @@ impl Client {
     fn ask(&self, parts: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Committed>, LogError> {
         let mut answer = Ok(BTreeMap::new());
         for wait in [FIRST_WAIT, ASK_TIMEOUT.saturating_sub(FIRST_WAIT)] {
-            answer = ask(&self.native, parts, wait);
+            let lines = settle(wait, |wait| fetch(&self.native, parts, wait));
+            answer = lines.map(committed_of_all).map_err(|why| refused(&why));
+            if answer.is_ok() {
+                // What it met before is over.
+                *lock(&self.denied) = None;
+            }
             if !matches!(answer, Err(LogError::Unavailable(_))) {
                 break;
             }
@@ -139,7 +146,7 @@ impl Client {
     }
 }
 
-/// Asks by a client of the group, for at most `wait`.
+/// Asks once, by a client of the group.
 pub(super) fn ask(
     client: &BaseConsumer<Context>,
     parts: &[TopicPartition],
@@ -148,8 +155,15 @@ pub(super) fn ask(
     if parts.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let lines = settle(wait, |wait| fetch(client, parts, wait)).map_err(|why| refused(&why))?;
-    Ok(lines.into_iter().filter_map(committed_of).collect())
+    fetch(client, parts, wait).and_then(sound).map(committed_of_all).map_err(|why| refused(&why))
+}
+
+/// The first line's error is that of the answer.
+fn sound(lines: Vec<Element>) -> Result<Vec<Element>, Refused> {
+    match lines.iter().find_map(|line| line.error) {
+        Some(code) => Err((code, String::new())),
+        None => Ok(lines),
+    }
 }
 
 fn fetch(client: &BaseConsumer<Context>, parts: &[TopicPartition], wait: Duration) -> Result<Vec<Element>, Refused> {
@@ -179,12 +193,7 @@ fn fetch(client: &BaseConsumer<Context>, parts: &[TopicPartition], wait: Duratio
 fn settle(wait: Duration, ask: impl Fn(Duration) -> Result<Vec<Element>, Refused>) -> Result<Vec<Element>, Refused> {
     let until = Instant::now() + wait;
     loop {
-        let answer = ask(until.saturating_duration_since(Instant::now())).and_then(|lines| {
-            match lines.iter().find_map(|line| line.error) {
-                Some(code) => Err((code, String::new())),
-                None => Ok(lines),
-            }
-        });
+        let answer = ask(until.saturating_duration_since(Instant::now())).and_then(sound);
         let moving = matches!(
             answer,
             Err((
@@ -255,6 +264,10 @@ pub(super) fn put(list: &mut TopicPartitionList, part: &TopicPartition, at: &Com
     element.set_offset(rdkafka::Offset::Offset(at.offset)).map_err(|error| LogError::Invalid(error.to_string()))?;
     element.set_metadata(at.metadata.as_str());
     Ok(())
+}
+
+fn committed_of_all(lines: Vec<Element>) -> BTreeMap<TopicPartition, Committed> {
+    lines.into_iter().filter_map(committed_of).collect()
 }
 
 /// A line about a committed position; none if there is no position.

@@ -102,11 +102,15 @@ impl Topics {
         Self { known: RwLock::default(), sticky: Sticky::default(), record_bytes, most_bytes, librdkafka }
     }
 
-    /// Notes topics as the cluster told of them, when it was `asked`.
+    /// Notes topics as the cluster told of them, when it was `asked`. What was asked later and came before stays.
     pub fn saw(&self, infos: &[TopicInfo], asked: Instant) {
         let mut known = write(&self.known);
         for info in infos {
-            let refused = known.get(&info.name).map(|known| known.refused).unwrap_or_default();
+            let was = known.get(&info.name);
+            if was.is_some_and(|was| was.asked > asked) {
+                continue;
+            }
+            let refused = was.map(|known| known.refused).unwrap_or_default();
             let new = Known { refused, ..self.known(info, asked) };
             let was = known.insert(Arc::clone(&info.name), new);
             if was.is_none_or(|was| was.max_record_bytes != new.max_record_bytes)
@@ -212,4 +216,28 @@ impl Topics {
 /// Names that can't be topics are not asked about.
 pub(super) fn askable(names: BTreeSet<Arc<str>>) -> Vec<String> {
     names.into_iter().filter(|name| topic::check_name(name).is_ok()).map(|name| name.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn info(partitions: i32) -> TopicInfo {
+        TopicInfo { name: "t".into(), id: None, partitions, config: BTreeMap::new(), compacted: None, timestamps: None }
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_changes_nothing() {
+        let topics = Topics::new(1_000, 1_000, BTreeMap::new());
+        let (before, after) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let partitions = || read(&topics.known).get("t").map(|known| known.partitions);
+        topics.saw(&[info(2)], before);
+        topics.saw(&[info(6)], after);
+        topics.saw(&[info(2)], before);
+        assert_eq!(partitions(), Some(6));
+        topics.saw(&[info(8)], after);
+        assert_eq!(partitions(), Some(8));
+    }
 }

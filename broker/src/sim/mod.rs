@@ -196,6 +196,7 @@ impl SimLog {
     fn place(&self, disk: &Disk, record: &NewRecord, call: &mut Option<u32>) -> Result<TopicPartition, ProduceError> {
         let unknown = |what: String| ProduceError::UnknownTopic(what);
         let (name, topic) = disk.topic(&record.topic).map_err(|_| unknown(record.topic.to_string()))?;
+        // As a cluster does, which knows of no dead letters.
         let max = topic.settings.max_record_bytes.unwrap_or(self.shared.settings.producer.record_bytes);
         let bytes = payload_bytes(record);
         if bytes > max {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::{Admin, LOOK_AGAIN, not_arrived};
@@ -21,18 +21,24 @@ impl Admin {
         topic::check_name(name).map_err(|_| LogError::UnknownTopic(name.to_owned()))?;
         let (topic, changes) = (name.to_owned(), config.clone());
         self.blocking(move |admin| {
-            native::set_topic(admin.inner(), &topic, &changes, ASK_TIMEOUT).map_err(|why| match why.0 {
-                RDKafkaErrorCode::UnknownTopicOrPartition => LogError::UnknownTopic(topic),
-                RDKafkaErrorCode::OperationTimedOut => LogError::Unknown(why.1),
-                _ => refused(&why),
+            native::set_topic(admin.inner(), &topic, &changes, ASK_TIMEOUT).map_err(|why| {
+                match (why.0, refused(&why)) {
+                    (Code::UnknownTopicOrPartition, _) => LogError::UnknownTopic(topic),
+                    // Without an answer it may be done.
+                    (
+                        Code::OperationTimedOut | Code::RequestTimedOut | Code::BrokerTransportFailure,
+                        LogError::Unavailable(why),
+                    ) => LogError::Unknown(why),
+                    (_, refusal) => refusal,
+                }
             })
         })
         .await?;
         let deadline = Instant::now() + ASK_TIMEOUT;
         loop {
             let mut info = self.info(name).await?;
-            // Who may not see settings sees none.
-            let hidden = info.config.is_empty();
+            // Who may not see settings is told of none, not even of the cluster's.
+            let hidden = info.compacted.is_none() && info.timestamps.is_none();
             if hidden || config.iter().all(|(name, value)| info.config.get(name) == Some(value)) {
                 info.config.extend(config.clone());
                 return Ok(info);
