@@ -1,6 +1,6 @@
 //! Limits on what stands before the body. hyper's own limits stand above these, so that the answer is ours.
 
-use http::{HeaderMap, Method, Request, Version, header};
+use http::{HeaderMap, Request, Version, header, uri::Authority};
 
 use crate::{
     config::Limits,
@@ -10,7 +10,8 @@ use crate::{
 /// What a header field costs on the wire beside its name and value: `: ` and the line end.
 const FIELD_OVERHEAD: usize = 4;
 
-/// Where a browser says whose page sends a request (W3C, "Fetch Metadata Request Headers").
+/// Where a browser says whose page sends a request (W3C, "Fetch Metadata Request Headers"). It says so to HTTPS and to
+/// this machine; elsewhere only `Origin` tells.
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Refuses a target or headers over their limits, ambiguous framing as far as hyper lets it through, and what a page of
@@ -35,16 +36,29 @@ pub(crate) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Prob
         ));
     }
     framing(request.version(), headers)?;
-    own_site(request.method(), headers)
+    own_site(request)
 }
 
 /// Nobody shows a credential, so any page that somebody on this machine opens could pause a connector.
-fn own_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let foreign = headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+fn own_site<B>(request: &Request<B>) -> Result<(), Problem> {
+    let (method, headers) = (request.method(), request.headers());
+    let foreign = match (headers.get(FETCH_SITE), headers.get(header::ORIGIN)) {
+        (Some(site), _) => site != "same-origin" && site != "none",
+        (None, Some(origin)) => !origin.to_str().is_ok_and(|origin| is_own(origin, request)),
+        (None, None) => false,
+    };
     if foreign && !method.is_safe() {
         return Err(Problem::new(Code::CrossOrigin, format!("A page of another site sent this {method}.")));
     }
     Ok(())
+}
+
+/// Whether an origin is where the request went.
+fn is_own<B>(origin: &str, request: &Request<B>) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+    let sender = origin.split_once("://").map(|(_, sender)| sender);
+    sender.zip(host).is_some_and(|(sender, host)| sender.eq_ignore_ascii_case(host))
 }
 
 fn framing(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
@@ -61,6 +75,8 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     fn request(target: &str, headers: &[(&str, &str)]) -> Request<()> {
@@ -113,6 +129,28 @@ mod tests {
             code(&request("/", &[("host", "a"), ("content-length", "1"), ("content-length", "1")])),
             Some(Code::AmbiguousRequest)
         );
+    }
+
+    #[test]
+    fn other_origins_change_nothing() {
+        let cases = [
+            ("http://h:9090", None),
+            ("http://H:9090", None),
+            ("http://h:8080", Some(Code::CrossOrigin)),
+            ("http://evil.example", Some(Code::CrossOrigin)),
+            ("null", Some(Code::CrossOrigin)),
+        ];
+        for (origin, expected) in cases {
+            let headers = [("host", "h:9090"), ("origin", origin)];
+            let mut sent = request("/", &headers);
+            assert_eq!(code(&sent), None, "{origin} reads");
+            *sent.method_mut() = Method::POST;
+            assert_eq!(code(&sent), expected, "{origin}");
+            // What the browser says itself goes first: a proxy may have changed the host.
+            let mut told = request("/", &[headers[0], headers[1], (FETCH_SITE, "same-origin")]);
+            *told.method_mut() = Method::POST;
+            assert_eq!(code(&told), None, "{origin}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_broker::{NewRecord, Receipt, dead_letter::topic::compaction_advice};
+use forebay_broker::{
+    NewRecord, Receipt,
+    dead_letter::topic::{compaction_advice, timestamp_advice},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -105,13 +108,29 @@ impl Publisher {
         }
         tracing::warn!(topic = &*topic.name, count, dlq = &*dlq, "Events go to the dead letter topic.");
         let mut results = self.produce(topic, letters, Outcome::DeadLettered, deadline).await;
-        let ours = |result: &&mut Result<_, Problem>| matches!(result, Err(why) if why.code == Code::KeyRequired);
-        let refused = results.iter_mut().filter(ours).map(|result| *result = Err(no_dead_letters())).count();
-        if refused > 0 {
-            let reason = compaction_advice(&dlq);
-            tracing::error!(topic = &*topic.name, refused, reason, "Dead letters without a key can't be written.");
+        let mut refused = None;
+        for result in &mut results {
+            if let Err(why) = result
+                && let Some(reason) = of_ours(why.code, &dlq)
+            {
+                *result = Err(no_dead_letters());
+                refused = Some(reason);
+            }
+        }
+        if let Some(reason) = refused {
+            tracing::error!(topic = &*topic.name, reason, "Dead letters can't be written.");
         }
         results
+    }
+}
+
+/// What is wrong with the dead letter topic, where a letter was refused for that: no sender can mend it.
+fn of_ours(code: Code, dlq: &str) -> Option<String> {
+    match code {
+        Code::KeyRequired => Some(compaction_advice(dlq)),
+        Code::TimestampOutOfRange => Some(timestamp_advice(dlq)),
+        Code::UnknownTopic => Some(format!("the topic {dlq:?} is gone: with the next dead letter it is made again")),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use forebay_avro::registry::Registry;
 use forebay_broker::Log;
 
-use self::check::CheckedItem;
+use self::check::{Checked, CheckedItem};
 use crate::{
     address::Names,
     config::Settings,
@@ -126,10 +126,11 @@ impl Publisher {
         options: &PublishOptions,
     ) -> Result<Published<'a>, Problem> {
         let mut checked = self.check(request).await?;
-        let refused = options.atomic && checked.items.iter().any(CheckedItem::is_unfit);
-        if !refused && checked.wants_the_imagined() {
+        let refused = |checked: &Checked<'_>| options.atomic && checked.items.iter().any(CheckedItem::is_unfit);
+        if !refused(&checked) && checked.wants_the_imagined() {
             checked = self.realized(request, checked).await?;
         }
+        let refused = refused(&checked);
         let topic = checked.topic.clone();
         if request.batch {
             topic.metrics.batch(checked.items.len());
