@@ -21,7 +21,7 @@ use crate::{
 /// Bytes of JSON text that a datum may become: long names around small values could otherwise grow it without measure.
 pub const MAX_JSON_BYTES: usize = 32 << 20;
 
-/// Years 0001 to 9999, in days since 1970-01-01: what RFC 3339 can say and every reader takes.
+/// Years 0001 to 9999, in days since 1970-01-01: what every reader of RFC 3339 takes; some know no year 0, which it can write.
 const DAYS: std::ops::Range<i128> = -719_162..2_932_897;
 
 /// Appends a datum as JSON. Run [`crate::walk::walk`] first: this checks no more than it must to stay within the bytes.

@@ -283,9 +283,10 @@ pub async fn probe(settings: &ConnectorSettings, config: &Config) -> Result<Stri
 
 /// What a connector does, in words.
 pub fn describe(settings: &ConnectorSettings) -> String {
-    let topics = match (settings.all_topics, settings.topics.as_slice()) {
-        (true, _) => "all topics".to_owned(),
-        (false, topics) => topics.join(", "),
+    let topics = match (settings.all_topics, settings.topics_except.as_slice()) {
+        (true, []) => "all topics".to_owned(),
+        (true, except) => format!("all topics but {}", except.join(", ")),
+        (false, _) => settings.topics.join(", "),
     };
     let age = settings.limits.max_age.as_secs_f64();
     format!("{topics} as Parquet into {}, a batch at least every {age} s", settings.destination())

@@ -20,7 +20,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
     if let Some(word) = level.split(',').map(str::trim).find(|word| !known(word)) {
         return Err(format!("{word:?} is no log level; use error, warn, info, debug or trace, or module=level"));
     }
-    let directives = if matches!(level, "info" | "warn") {
+    let directives = if ["info", "warn"].iter().any(|quiet| quiet.eq_ignore_ascii_case(level)) {
         format!("{level},{QUIET_MODULES},{QUIET_LOGS}")
     } else {
         level.to_owned()

@@ -78,11 +78,13 @@ async fn once(client: &Client, args: &args::Tail, context: &Context) -> Outcome 
     }
     match context.output.format {
         Format::Json => context.output.said(&events, ""),
-        Format::Table if !events.is_empty() && events.iter().all(|event| Letter::read(event).is_some()) => {
-            let letters = events.iter().filter_map(|event| Letter::read(event));
-            context.output.line(&table::columns(&letter::TITLES, letters.map(|letter| letter.cells())))
-        }
-        _ => events.iter().try_for_each(|event| show(event, context)),
+        Format::Table => match events.iter().map(|event| Letter::read(event)).collect::<Option<Vec<_>>>() {
+            Some(letters) if !letters.is_empty() => {
+                context.output.line(&table::columns(&letter::TITLES, letters.iter().map(Letter::cells)))
+            }
+            _ => events.iter().try_for_each(|event| show(event, context)),
+        },
+        Format::Ndjson => events.iter().try_for_each(|event| show(event, context)),
     }
 }
 
@@ -186,20 +188,21 @@ fn sentence(event: &RawValue) -> String {
     if let Some(letter) = Letter::read(event) {
         return letter.cells().join("  ");
     }
-    let Ok(line) = serde_json::from_str::<Line<'_>>(event.get()) else { return event.get().to_owned() };
+    let Ok(line) = serde_json::from_str::<Line<'_>>(event.get()) else { return plain(event.get()) };
     let Line { partition, offset, timestamp, event_type, .. } = &line;
-    match line.error {
+    let told = match line.error {
         Some(error) => format!("{partition}:{offset}  undecodable: {error}"),
         None => {
             let key = match &line.key {
                 None => "-".to_owned(),
-                Some(Value::String(text)) => plain(text),
+                Some(Value::String(text)) => text.clone(),
                 Some(bytes) => bytes.to_string(),
             };
             let payload = line.payload.map_or("-", RawValue::get);
             format!("{partition}:{offset}  {timestamp}  {key}  {event_type}  {payload}")
         }
-    }
+    };
+    plain(&told)
 }
 
 #[cfg(test)]
@@ -240,6 +243,13 @@ mod tests {
         let news = Position(BTreeMap::from([("0".into(), 5)])).advance(page);
         assert_eq!((news.events.len(), news.missed), (1, Vec::new()));
         assert_eq!(sentence(&news.events[0]), r#"0:5  t  {"base64":"/w=="}  e  1"#);
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_an_event() {
+        let event = r#"{"partition":0,"offset":0,"timestamp":"t","key":"\u001b[2J","event_type":"\u001b]0;x\u0007","payload":"\u009b2J"}"#;
+        let event = event.replace("\\u009b", "\u{9b}");
+        assert_eq!(sentence(&raw(&event)), r#"0:0  t  \u{1b}[2J  \u{1b}]0;x\u{7}  "\u{9b}2J""#);
     }
 
     #[test]

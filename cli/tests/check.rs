@@ -76,7 +76,7 @@ fn a_retention_configured_later_is_told_of_and_then_set() {
     place.write("forebay.yaml", &format!("{config}topics: {{t: {{retention_ms: -1}}}}\n"));
     let findings = place.run(&["check", "--json"]).exits(0).json();
     let (_, says) = finding(&findings, "topics.t.retention_ms");
-    assert_eq!(says, "retention.ms is the log's default, the configuration says -1: `forebay up` sets it");
+    assert_eq!(says, "retention.ms is the log's default, the configuration says -1: the next start of the API sets it");
     place.up().stop();
     assert!(place.run(&["topics", "show", "t"]).exits(0).stdout.contains("retention.ms=-1"));
     let findings = place.run(&["check", "--json"]).exits(0).json();

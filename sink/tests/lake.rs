@@ -77,6 +77,22 @@ async fn a_dead_letter_is_as_large_as_a_record_may_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_topic_is_delivered_where_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    for topic in ["readings", DLQ] {
+        world.topic(topic, 1).await;
+        world.publish(topic, 1, 0, 3).await;
+    }
+    let connector = world.start(&format!(r#"{{"topics":["*","{DLQ}"],"batch":{{"max_age_ms":100}}}}"#));
+    for topic in ["readings", DLQ] {
+        world.settled(topic).await;
+        assert_eq!(read_lake(&world.lake()).iter().filter(|row| row.at.0 == topic).count(), 3, "{topic}");
+    }
+    assert!(connector.drain(Duration::from_secs(60)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_rotate_at_their_limit_and_a_drain_writes_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let world = world(dir.path()).await;

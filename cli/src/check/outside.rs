@@ -202,7 +202,8 @@ fn differences(config: &Config, there: &BTreeMap<String, Held>, findings: &mut F
             let has = held.config.get(&setting);
             if has != Some(&wanted) {
                 let has = has.map_or("the log's default", String::as_str);
-                let says = format!("{setting} is {has}, the configuration says {wanted}: `forebay up` sets it");
+                let says =
+                    format!("{setting} is {has}, the configuration says {wanted}: the next start of the API sets it");
                 findings.add(format!("topics.{name}.{}", setting.replace('.', "_")), Ok(says));
             }
         }

@@ -104,6 +104,7 @@ pub fn resolve(options: FileOptions, file: Option<&Path>) -> Result<Config, (Str
     let api = forebay_api::Settings::resolve(&options.api, &options.topics, around).map_err(|e| (e.key, e.msg))?;
     let sink = options.sink.resolve().map_err(|e| (format!("sink.{}", e.key), e.why))?;
     let connectors = connectors(options.connectors, &base, &data_dir)?;
+    no_circle(&connectors, &dlq)?;
     let log_level = options.log.level.unwrap_or_else(|| "info".to_owned());
     logs::filter(&log_level).map_err(|text| ("log.level".to_owned(), text))?;
     Ok(Config {
@@ -164,6 +165,20 @@ fn apart(connectors: &[ConnectorSettings]) -> Result<(), (String, String)> {
                 one.destination()
             );
             return Err((format!("connectors.{second}"), why));
+        }
+    }
+    Ok(())
+}
+
+/// A record that fails would become a dead letter that fails again, without end.
+fn no_circle(connectors: &[ConnectorSettings], dlq: &DlqSettings) -> Result<(), (String, String)> {
+    for ConnectorSettings { name, topics, .. } in connectors {
+        if let Some(own) = topics.iter().find(|topic| dlq.topic_for(topic, name) == **topic) {
+            let why = format!(
+                "{own} takes the connector's own dead letters: what fails there would come back without end; `forebay \
+                 tail {own}` shows them"
+            );
+            return Err((format!("connectors.{name}.topics"), why));
         }
     }
     Ok(())

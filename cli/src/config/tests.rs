@@ -57,6 +57,11 @@ fn each_crate_refuses_in_its_words_and_the_line_is_found() {
             4,
             "connectors.b: a delivers the same topics to the same place, file:///etc/forebay/forebay-data/lake",
         ),
+        (
+            "connectors:\n  a:\n    topics: [\"*\", events.dlq]\n",
+            3,
+            "connectors.a.topics: events.dlq takes the connector's own dead letters",
+        ),
         ("[]\n", 1, "expected a mapping, got a list"),
         ("log:\n  level: inof\n", 2, "log.level: \"inof\" is no log level"),
         ("api:\n  timeout_ms: 1\n", 2, "api.timeout_ms: 1 is outside 100 to 30000"),

@@ -29,7 +29,9 @@ impl Task {
     pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
         for Assigned { part, epoch, topic_id, committed } in assigned {
             let context = &self.shared.context;
-            if context.settings.all_topics && context.dlq.is_dead_letter_topic(&part.topic) {
+            // Names of dead letter topics may follow a template, and so are not known when the group is joined.
+            let named = context.settings.topics.iter().any(|topic| **topic == *part.topic);
+            if !named && context.dlq.is_dead_letter_topic(&part.topic) {
                 continue;
             }
             info!(connector = self.name(), %part, epoch, "Partition assigned.");
